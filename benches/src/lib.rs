@@ -1,0 +1,1 @@
+//! Benchmarks of every part; see README.md.

@@ -1,0 +1,1 @@
+//! From files to batches: decoding, augmentation, shards and order, on threads; no libtorch

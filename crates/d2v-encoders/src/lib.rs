@@ -1,0 +1,1 @@
+//! Front ends: raw input to tokens for the Transformer

@@ -1,0 +1,1 @@
+//! What the data2vec student must predict, the loss, and the watch for collapse
