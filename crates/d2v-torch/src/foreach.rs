@@ -1,6 +1,7 @@
 //! One call for many tensors: libtorch's `_foreach_*` kernels.
 //!
-//! None of these records gradients. Tensors of a list may differ in shape; two lists go together one by one.
+//! None of these records gradients. Tensors of a list may differ in shape; two lists go together one by one. Empty
+//! lists are nothing to do.
 
 use crate::ffi::{self, check, pointers};
 use crate::{Error, Result};
@@ -19,6 +20,9 @@ fn same_length(what: &'static str, left: &[Tensor], right: &[Tensor]) -> Result<
 /// If the lists differ in length, or libtorch refuses (shapes or kinds that differ).
 pub fn lerp(tensors: &[Tensor], other: &[Tensor], weight: f64) -> Result<()> {
     same_length("foreach::lerp", tensors, other)?;
+    if tensors.is_empty() {
+        return Ok(());
+    }
     let (a, b) = (pointers(tensors), pointers(other));
     #[expect(unsafe_code, reason = "call into d2v_native.cpp")]
     // SAFETY: both arrays hold `a.len()` live tensor pointers for the length of the call.
@@ -31,6 +35,9 @@ pub fn lerp(tensors: &[Tensor], other: &[Tensor], weight: f64) -> Result<()> {
 /// If the lists differ in length, or shapes cannot be broadcast.
 pub fn copy(tensors: &[Tensor], source: &[Tensor]) -> Result<()> {
     same_length("foreach::copy", tensors, source)?;
+    if tensors.is_empty() {
+        return Ok(());
+    }
     let (a, b) = (pointers(tensors), pointers(source));
     #[expect(unsafe_code, reason = "call into d2v_native.cpp")]
     // SAFETY: both arrays hold `a.len()` live tensor pointers for the length of the call.
@@ -42,6 +49,9 @@ pub fn copy(tensors: &[Tensor], source: &[Tensor]) -> Result<()> {
 /// # Errors
 /// If libtorch refuses.
 pub fn scale(tensors: &[Tensor], factor: f64) -> Result<()> {
+    if tensors.is_empty() {
+        return Ok(());
+    }
     let a = pointers(tensors);
     #[expect(unsafe_code, reason = "call into d2v_native.cpp")]
     // SAFETY: the array holds `a.len()` live tensor pointers for the length of the call.
@@ -53,6 +63,9 @@ pub fn scale(tensors: &[Tensor], factor: f64) -> Result<()> {
 /// # Errors
 /// If libtorch refuses.
 pub fn zero(tensors: &[Tensor]) -> Result<()> {
+    if tensors.is_empty() {
+        return Ok(());
+    }
     let a = pointers(tensors);
     #[expect(unsafe_code, reason = "call into d2v_native.cpp")]
     // SAFETY: the array holds `a.len()` live tensor pointers for the length of the call.
@@ -122,6 +135,7 @@ mod tests {
         assert!(matches!(lerp(&a, &b, 0.5), Err(Error::ListLength { left: 2, right: 1, .. })), "length");
         let c = random(&[&[4]], Kind::Float);
         assert!(matches!(lerp(&b, &c, 0.5), Err(Error::Libtorch(_))), "shape");
-        assert!(matches!(global_norm(&[]), Err(Error::Libtorch(_))), "empty");
+        assert!(matches!(global_norm(&[]), Err(Error::Libtorch(_))), "no norm of nothing");
+        lerp(&[], &[], 0.5).and(copy(&[], &[])).and(scale(&[], 2.0)).and(zero(&[])).unwrap();
     }
 }
