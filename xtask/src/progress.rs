@@ -31,9 +31,9 @@ impl Progress {
         Self { bar, label, total, started: now, last_line: now }
     }
 
-    /// Shows that `done` bytes of the total are done.
+    /// Shows that `done` bytes of the total are done; never goes back.
     pub(crate) fn set(&mut self, done: u64) {
-        let done = done.min(self.total);
+        let done = done.min(self.total).max(self.bar.position());
         self.bar.set_position(done);
         if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_INTERVAL {
             self.last_line = Instant::now();
