@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 use d2v_torch::{Init, Scope};
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 /// A learned bias per head for each offset between two patches, and three more rows for the class token.
 ///
@@ -105,6 +105,7 @@ pub fn interpolate_table(table: &Tensor, side: i64, side_y: i64, side_x: i64) ->
 mod tests {
     use super::*;
     use d2v_torch::ParamStore;
+    use tch::{Device, Kind};
 
     #[test]
     fn rows_are_the_documented_ones() {

@@ -99,6 +99,13 @@ char* d2v_foreach_zero(void* const* self, size_t count) {
   });
 }
 
+// Makes the gradients undefined, so that the next backward pass hands over its buffers instead of adding to ours.
+char* d2v_clear_grads(void* const* tensors, size_t count) {
+  return guarded([&] {
+    for (size_t i = 0; i < count; ++i) static_cast<at::Tensor*>(tensors[i])->mutable_grad().reset();
+  });
+}
+
 // Writes a new scalar tensor, the L2 norm over all elements of all tensors, to `out`.
 char* d2v_global_norm(void* const* tensors, size_t count, void** out) {
   return guarded([&] {

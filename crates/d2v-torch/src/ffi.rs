@@ -37,6 +37,7 @@ unsafe extern "C" {
         factor: f64,
     ) -> *mut c_char;
     pub(crate) fn d2v_foreach_zero(tensors: *const *const c_void, count: usize) -> *mut c_char;
+    pub(crate) fn d2v_clear_grads(tensors: *const *const c_void, count: usize) -> *mut c_char;
     pub(crate) fn d2v_global_norm(
         tensors: *const *const c_void,
         count: usize,

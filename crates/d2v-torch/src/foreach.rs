@@ -72,6 +72,18 @@ pub fn zero(tensors: &[Tensor]) -> Result<()> {
     check(unsafe { ffi::d2v_foreach_zero(a.as_ptr(), a.len()) })
 }
 
+/// Takes the gradients of all tensors away (undefined, not zero): the next backward pass then hands over its own
+/// buffers, where zeroed gradients would cost one more pass over memory to add to.
+///
+/// # Errors
+/// If libtorch refuses.
+pub fn clear_grads(tensors: &[Tensor]) -> Result<()> {
+    let a = pointers(tensors);
+    #[expect(unsafe_code, reason = "call into d2v_native.cpp")]
+    // SAFETY: the array holds `a.len()` live tensor pointers for the length of the call.
+    check(unsafe { ffi::d2v_clear_grads(a.as_ptr(), a.len()) })
+}
+
 /// The L2 norm over all elements of all tensors, as a scalar tensor on their device (nothing is read back).
 ///
 /// # Errors
@@ -127,6 +139,19 @@ mod tests {
         }
         zero(&a).unwrap();
         assert!(a.iter().all(|x| x.abs().sum(Kind::Float).double_value(&[]) == 0.0), "zero");
+    }
+
+    #[test]
+    fn cleared_gradients_are_undefined_and_come_back() {
+        let x = Tensor::ones([2], (Kind::Float, tch::Device::Cpu)).set_requires_grad(true);
+        let backward = || (&x * 3.0).sum(Kind::Float).backward();
+        backward();
+        backward();
+        assert_eq!(x.grad().double_value(&[0]), 6.0, "two passes add up");
+        clear_grads(&[x.shallow_clone()]).unwrap();
+        assert!(!x.grad().defined(), "still there");
+        backward();
+        assert_eq!(x.grad().double_value(&[0]), 3.0, "a fresh gradient");
     }
 
     #[test]
