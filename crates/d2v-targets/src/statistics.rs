@@ -52,6 +52,9 @@ pub struct StageStatistics {
 impl StageStatistics {
     /// Measures `x_bld`, samples by positions by width.
     ///
+    /// Predictions at hidden positions, whose number differs between samples, are measured as a single sequence:
+    /// `x_md.unsqueeze(0)`.
+    ///
     /// # Errors
     ///
     /// [`Error::Shape`] unless `x_bld` has three dimensions, none of them empty; [`Error::TooFew`] if it has a single

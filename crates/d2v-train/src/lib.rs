@@ -1,1 +1,3 @@
 //! The data2vec training step, the run around it, and the program d2v
+
+pub mod collapse;

@@ -24,7 +24,7 @@ pub fn rank_limit(rows: i64, width: i64) -> i64 {
 /// With the eigenvalues `v_i` of the covariance over the N tokens and `p_i = v_i / sum v`, this is
 /// `exp(-sum p_i ln p_i)` (Roy and Vetterli 2007, there of singular values): r equally strong directions give r,
 /// whatever their scale, and rotating or shifting the tokens changes nothing. From 1 to [`rank_limit`]; 0 if all tokens
-/// are equal up to rounding; NaN if any value looked at is not finite.
+/// are equal up to rounding; NaN if any value is not finite.
 ///
 /// Of more than [`MAX_RANK_ROWS`] rows a fixed choice is looked at, spread evenly over samples and over positions.
 /// The eigenvalues are those of the smaller of `x x^T` and `x^T x`, in f64 and always on the CPU, so that the same
