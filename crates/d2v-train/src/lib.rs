@@ -2,6 +2,7 @@
 //!
 //! Read [`step`] first: one file that reads as the paper.
 
+pub mod collapse;
 mod error;
 pub mod network;
 pub mod optimizer;
