@@ -29,6 +29,13 @@ pub(super) fn resized(picture: &ImageRgb, width: u32, height: u32) -> ImageRgb {
     if (picture.width(), picture.height()) == (width, height) {
         return picture.clone();
     }
+    let wide = one_pass(picture, width, picture.height());
+    one_pass(&wide, width, height)
+}
+
+/// Changes one side only. The crate would begin with the vertical pass, which is faster but rounds and cuts overshoot
+/// in another order than PIL: up to 3 of 255 apart at hard edges.
+fn one_pass(picture: &ImageRgb, width: u32, height: u32) -> ImageRgb {
     let source = ImageRef::new(picture.width(), picture.height(), picture.as_bytes(), PixelType::U8x3)
         .expect("a picture has three bytes per pixel");
     let mut target = Image::new(width, height, PixelType::U8x3);
