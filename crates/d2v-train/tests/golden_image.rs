@@ -99,7 +99,7 @@ fn layers_agree(case: &Case, network: &Network, batch: &MaskedBatch, who: &str) 
     let (outputs, last) = network.transformer.forward_all(&tokens(network, batch, who == "student"), Pass::Eval).unwrap();
     for (index, output) in outputs.iter().enumerate() {
         case.check(&format!("b0.{who}.layer{index}.out"), &output.out);
-        case.check(&format!("b0.{who}.layer{index}.ffn"), &output.feed_forward);
+        case.check(&format!("b0.{who}.layer{index}.ffn"), &output.feed_forward.scaled());
     }
     last
 }
