@@ -36,11 +36,9 @@ fn model(norm_eps: f64) -> ModelConfig {
 fn learner(kind: Kind) -> Learner {
     let objective = Objective {
         layer: Intermediate::Block,
-        targets: TopLayerAverage {
-            top_k: 3,
-            per_layer: Normalization::LayerNorm,
-            post: Normalization::LayerNorm,
-        },
+        top_k: 3,
+        per_layer: Normalization::LayerNorm,
+        post: Normalization::LayerNorm,
     };
     let loss = LossConfig { element: LossKind::SmoothL1 { beta: 2.0 }, scale: LossScale::InverseWidth };
     let optimizer = OptimizerConfig {
