@@ -1,13 +1,25 @@
-//! The data2vec training step, the run around it, and the program d2v
+//! data2vec: the training step, the run around it, and the program `d2v`.
+//!
+//! Read [`step`] first: one file that reads as the paper.
 
 pub mod atomic_file;
+pub mod collapse;
+mod error;
 pub mod human_numbers;
 pub mod json_lines;
 pub mod mask_text;
 pub mod metrics;
+pub mod network;
+pub mod optimizer;
 pub mod output_error;
 pub mod picture;
 pub mod progress;
 pub mod report;
 pub mod sessions;
+pub mod step;
 pub mod tensorboard;
+
+pub use error::Error;
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
