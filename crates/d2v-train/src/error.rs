@@ -16,9 +16,7 @@ pub enum Error {
         rule: String,
     },
     /// A batch without a hidden position teaches nothing.
-    #[error(
-        "update {update}: the masks hide nothing; raise the masking probability or the length of the inputs"
-    )]
+    #[error("update {update}: the masks hide nothing; raise the masking probability or the length of the inputs")]
     NothingHidden {
         /// Number of the update.
         update: u64,

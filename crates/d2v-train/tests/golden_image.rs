@@ -82,11 +82,7 @@ fn load(case: &Case, learner: &Learner, kind: Kind) {
 
 fn batch(case: &Case, name: &str, kind: Kind) -> MaskedBatch {
     let mask = case.get(&format!("{name}.mask"), kind).to_kind(Kind::Bool);
-    let rows: Vec<bool> = Vec::<u8>::try_from(mask.to_kind(Kind::Uint8).reshape([-1]))
-        .unwrap()
-        .iter()
-        .map(|&v| v == 1)
-        .collect();
+    let rows: Vec<bool> = Vec::<u8>::try_from(mask.to_kind(Kind::Uint8).reshape([-1])).unwrap().iter().map(|&v| v == 1).collect();
     let mask = Mask::new(mask.size()[0] as usize, mask.size()[1] as usize, rows).unwrap();
     MaskedBatch::new(case.get(&format!("{name}.in.img"), kind), &mask, None)
 }
@@ -100,8 +96,7 @@ fn tokens(network: &Network, batch: &MaskedBatch, masked: bool) -> Tokens {
 fn layers_agree(case: &Case, network: &Network, batch: &MaskedBatch, who: &str) -> Tensor {
     let features = network.front_end.features(&batch.input).unwrap();
     case.check(&format!("b0.{who}.patches"), &features);
-    let (outputs, last) =
-        network.transformer.forward_all(&tokens(network, batch, who == "student"), Pass::Eval).unwrap();
+    let (outputs, last) = network.transformer.forward_all(&tokens(network, batch, who == "student"), Pass::Eval).unwrap();
     for (index, output) in outputs.iter().enumerate() {
         case.check(&format!("b0.{who}.layer{index}.out"), &output.out);
         case.check(&format!("b0.{who}.layer{index}.ffn"), &output.feed_forward);
@@ -177,8 +172,7 @@ fn gradients_agree(case: &Case, learner: &Learner, b0: &MaskedBatch, tolerance: 
             .intermediates(&self::tokens(&learner.teacher, b0, false), Intermediate::Block, 1..4)
             .unwrap();
         let layers: Vec<Tensor> = layers.iter().map(|l| l.narrow(1, 1, 36)).collect();
-        let average =
-            TopLayerAverage { top_k: 3, per_layer: Normalization::LayerNorm, post: Normalization::LayerNorm };
+        let average = TopLayerAverage { top_k: 3, per_layer: Normalization::LayerNorm, post: Normalization::LayerNorm };
         average.targets(&layers).unwrap().reshape([-1, 32]).index_select(0, &b0.hidden_m)
     } else {
         targets_md
