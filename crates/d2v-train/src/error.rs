@@ -29,6 +29,15 @@ pub enum Error {
         /// The system's word.
         source: std::io::Error,
     },
+    /// A schedule or length makes no sense.
+    #[error(transparent)]
+    Schedule(#[from] crate::schedule::ScheduleError),
+    /// A file of the run folder could not be read or written.
+    #[error(transparent)]
+    Output(#[from] crate::output_error::OutputError),
+    /// A checkpoint could not be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] crate::checkpoint::CheckpointError),
     /// From the masks.
     #[error(transparent)]
     Masking(#[from] d2v_masking::Error),

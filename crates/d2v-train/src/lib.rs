@@ -2,22 +2,30 @@
 //!
 //! Read [`step`] first: one file that reads as the paper.
 
-pub mod atomic_file;
-pub mod collapse;
-mod error;
-pub mod human_numbers;
-pub mod json_lines;
-pub mod mask_text;
-pub mod metrics;
 pub mod network;
 pub mod optimizer;
-pub mod output_error;
+pub mod step;
+
+pub mod collapse;
+pub mod schedule;
+pub mod settings;
+
+pub mod atomic_file;
+pub mod checkpoint;
+pub mod human_numbers;
+pub mod mask_text;
+pub mod metrics;
 pub mod picture;
 pub mod progress;
 pub mod report;
 pub mod sessions;
-pub mod step;
 pub mod tensorboard;
+
+mod error;
+pub mod exit;
+pub mod json_lines;
+pub mod output_error;
+pub mod signals;
 
 pub use error::Error;
 
