@@ -1,1 +1,63 @@
-//! From files to batches: decoding, augmentation, shards and order, on threads; no libtorch
+//! From files to batches, without libtorch: what `--data PATH` holds, decoding, augmentation, order, worker threads.
+//!
+//! The way of a sample, in reading order of the modules:
+//!
+//! ```text
+//! open(path, split)  ->  Dataset          pictures in folders, tar archives, IDX files; or SyntheticImages
+//! Dataset::load      ->  RawSample        decoded, not augmented
+//! Transform::apply   ->  Input            augmented, normalised
+//! Loader             ->  Batch            shuffled, collated, in order, from any Cursor
+//! Evaluation         ->  Batch            every sample once, in index order
+//! ```
+//!
+//! Everything random is a function of `(seed, epoch, sample id)` and nothing else: batches are the same bits for any
+//! number of threads and after any resume. Files are not trusted: sizes are checked before memory is taken
+//! ([`Limits`]), archives are never unpacked to disk, links are not followed.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use d2v_data::{Cursor, ImageTransform, Loader, LoaderConfig, Split, SyntheticConfig, SyntheticImages, Transform};
+//!
+//! let pictures = SyntheticImages::new(SyntheticConfig::default(), Split::Train)?;
+//! let config = LoaderConfig {
+//!     batch_size: 8,
+//!     transform: Transform::Image(ImageTransform::small(32, 4)),
+//!     ..LoaderConfig::default()
+//! };
+//! let mut loader = Loader::new(Arc::new(pictures), config, Cursor::default())?;
+//! let batch = loader.next().expect("a loader never ends by itself")?;
+//! assert_eq!(batch.images().dim(), (8, 3, 32, 32));
+//! # Ok::<(), d2v_data::Error>(())
+//! ```
+
+mod dataset;
+mod error;
+mod picture;
+
+mod decode;
+mod source;
+mod subset;
+mod synthetic;
+
+mod order;
+mod random;
+mod transform;
+
+mod batch;
+mod evaluation;
+mod loader;
+mod pipeline;
+
+pub use batch::{Batch, Cursor, Inputs, SampleInfo, Skipped};
+pub use dataset::{Dataset, Ignored, Input, RawSample, Sample, Split};
+pub use decode::{Limits, decode_picture};
+pub use error::Error;
+pub use evaluation::{Evaluation, EvaluationConfig};
+pub use loader::{Loader, LoaderConfig};
+pub use order::order;
+pub use picture::ImageRgb;
+pub use random::AugmentKey;
+pub use source::{IdxImages, OpenOptions, PictureFiles, open};
+pub use subset::Subset;
+pub use synthetic::{SyntheticConfig, SyntheticImages};
+pub use transform::{ColourJitter, CropRange, Geometry, ImageTransform, Normalisation, Transform, resize};

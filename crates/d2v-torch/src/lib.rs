@@ -1,1 +1,28 @@
-//! What tch lacks of libtorch, in safe Rust: named parameters, fused optimizer, foreach kernels, autocast, run-time CUDA
+//! What tch lacks of libtorch, in safe Rust; the only crate of the workspace with `unsafe`.
+//!
+//! - [`params`]: parameters with unique, ordered names, initialised from (seed, name).
+//! - [`adamw`]: one AdamW step over many tensors in one kernel, with a state that can be saved.
+//! - [`foreach`]: interpolate, copy, scale, zero and measure many tensors in one call.
+//! - [`autocast`]: low precision for a closure.
+//! - [`cuda`]: CUDA found at run time; memory figures.
+//! - [`bytes`]: tensors as bytes and back, bit for bit.
+//! - [`settings`]: process-wide switches of libtorch.
+//!
+//! C++ exceptions become [`Error::Libtorch`]; nothing here aborts. This crate knows nothing of data2vec.
+
+pub mod adamw;
+pub mod autocast;
+pub mod bytes;
+pub mod cuda;
+mod error;
+mod ffi;
+pub mod foreach;
+pub mod params;
+pub mod seed;
+pub mod settings;
+
+pub use error::Error;
+pub use params::{Init, ParamStore, Parameters, Scope};
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

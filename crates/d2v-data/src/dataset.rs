@@ -1,0 +1,163 @@
+//! What a data set is: a fixed list of samples with stable ids, decoded one at a time on any thread.
+
+use crate::batch::Skipped;
+use crate::error::Error;
+use crate::picture::ImageRgb;
+use ndarray::Array3;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// A fixed, indexed list of samples.
+///
+/// The order of indices never changes between two openings of the same data, whatever the file system lists first.
+/// `load` is called from several threads at once.
+pub trait Dataset: Send + Sync {
+    /// The number of samples.
+    fn len(&self) -> usize;
+
+    /// Whether there is no sample at all. The data sets of this crate refuse to open when they would be empty.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The stable id of a sample: the key of its randomness, the same on every machine.
+    ///
+    /// # Panics
+    /// If `index >= len()`; so do `label`, `name` and `load`.
+    fn id(&self, index: usize) -> u64;
+
+    /// The class of a sample as an index into [`classes`](Self::classes), if it is known.
+    fn label(&self, index: usize) -> Option<u32>;
+
+    /// The names of the classes, in label order; empty if there are no labels.
+    fn classes(&self) -> &[String];
+
+    /// A name for messages: a path, or what stands for one.
+    fn name(&self, index: usize) -> String;
+
+    /// The sample, decoded but not augmented.
+    ///
+    /// # Errors
+    /// If the file cannot be read or decoded, or breaks a limit. The loader replaces such a sample by another.
+    fn load(&self, index: usize) -> Result<RawSample, Error>;
+
+    /// What was found beside the samples and left out on purpose, with reasons.
+    fn ignored(&self) -> &Ignored {
+        static NONE: Ignored = Ignored::NONE;
+        &NONE
+    }
+}
+
+/// Which part of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// The `train` level; everything, if the data has no such level.
+    Train,
+    /// The `test` level, else the `val` or `valid` level.
+    Test,
+    /// Every sample of every level.
+    All,
+}
+
+impl std::fmt::Display for Split {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Test => "test",
+            Self::All => "all",
+        })
+    }
+}
+
+/// A decoded sample, before augmentation. Further modalities become further variants.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum RawSample {
+    /// An RGB picture of any size.
+    Image(ImageRgb),
+}
+
+/// What the network is fed for one sample. Further modalities become further variants.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Input {
+    /// A normalised picture, shape `[C = 3, H, W]`.
+    Image(Array3<f32>),
+}
+
+/// One sample, ready for the network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// The stable id, see [`Dataset::id`].
+    pub id: u64,
+    /// The index in the data set.
+    pub index: usize,
+    /// The class, if known.
+    pub label: Option<u32>,
+    /// The augmented, normalised input.
+    pub input: Input,
+}
+
+/// Things found in the data and left out when it was opened (links, devices, names that lead out of the archive).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ignored {
+    listed: Vec<Skipped>,
+    total: u64,
+}
+
+impl Ignored {
+    /// Only so many are listed by name, so that an archive of nothing but links cannot fill the memory.
+    pub const MAX_LISTED: usize = 1_000;
+
+    /// Nothing was left out.
+    pub const NONE: Self = Self { listed: Vec::new(), total: 0 };
+
+    /// The first [`MAX_LISTED`](Self::MAX_LISTED) of them.
+    pub fn listed(&self) -> &[Skipped] {
+        &self.listed
+    }
+
+    /// How many there were in all.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    pub(crate) fn add(&mut self, name: impl Into<String>, reason: impl Into<String>) {
+        self.total += 1;
+        if self.listed.len() < Self::MAX_LISTED {
+            self.listed.push(Skipped { name: name.into(), reason: reason.into() });
+        }
+    }
+}
+
+/// The id of the sample that `name` stands for: the first eight bytes of its SHA-256, little endian.
+///
+/// For pictures the name is the path below the folder or inside the archive, with `/` between the parts.
+pub(crate) fn stable_id(name: &str) -> u64 {
+    let digest = Sha256::digest(name.as_bytes());
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest[..8]);
+    u64::from_le_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_pinned() {
+        // `printf 'train/cat/1.jpg' | sha256sum | cut -c1-16`, bytes reversed.
+        assert_eq!(stable_id("train/cat/1.jpg"), 0x7cd6_a9ba_23ba_1534);
+        assert_ne!(stable_id("train/cat/1.jpg"), stable_id("train/cat/2.jpg"));
+    }
+
+    #[test]
+    fn the_list_of_ignored_things_is_bounded() {
+        let mut ignored = Ignored::NONE;
+        for i in 0..2 * Ignored::MAX_LISTED {
+            ignored.add(format!("link{i}"), "a link");
+        }
+        assert_eq!((ignored.listed().len(), ignored.total()), (1_000, 2_000));
+    }
+}

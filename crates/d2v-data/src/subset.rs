@@ -1,0 +1,110 @@
+//! A selection from a data set: a quick run on part of it, or the few labels of a few-label probe.
+
+use crate::dataset::{Dataset, Ignored, RawSample};
+use crate::error::Error;
+use std::sync::Arc;
+
+/// Some samples of another data set, in a given order, with the ids they have there.
+pub struct Subset {
+    whole: Arc<dyn Dataset>,
+    indices: Vec<usize>,
+}
+
+impl Subset {
+    /// The samples of `whole` at `indices`.
+    ///
+    /// # Errors
+    /// [`Error::IndexOutOfRange`] if `whole` has no such sample.
+    pub fn new(whole: Arc<dyn Dataset>, indices: Vec<usize>) -> Result<Self, Error> {
+        let len = whole.len();
+        match indices.iter().find(|&&index| index >= len) {
+            Some(&index) => Err(Error::IndexOutOfRange { index, len }),
+            None => Ok(Self { whole, indices }),
+        }
+    }
+
+    /// The first `per_class` samples of each class, by index; samples without a label are left out.
+    pub fn first_of_each_class(whole: Arc<dyn Dataset>, per_class: usize) -> Self {
+        let mut counts = vec![0; whole.classes().len()];
+        let indices = (0..whole.len())
+            .filter(|&index| {
+                let count = whole.label(index).and_then(|label| counts.get_mut(label as usize));
+                count.is_some_and(|count| {
+                    *count += 1;
+                    *count <= per_class
+                })
+            })
+            .collect();
+        Self { whole, indices }
+    }
+}
+
+impl Dataset for Subset {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn id(&self, index: usize) -> u64 {
+        self.whole.id(self.indices[index])
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.whole.label(self.indices[index])
+    }
+
+    fn classes(&self) -> &[String] {
+        self.whole.classes()
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.whole.name(self.indices[index])
+    }
+
+    fn load(&self, index: usize) -> Result<RawSample, Error> {
+        self.whole.load(self.indices[index])
+    }
+
+    fn ignored(&self) -> &Ignored {
+        self.whole.ignored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Split, SyntheticConfig, SyntheticImages};
+
+    fn whole() -> Arc<dyn Dataset> {
+        let config = SyntheticConfig { train_images: 100, ..SyntheticConfig::default() };
+        Arc::new(SyntheticImages::new(config, Split::Train).unwrap())
+    }
+
+    #[test]
+    fn keeps_ids_labels_and_pictures() {
+        let whole = whole();
+        let part = Subset::new(Arc::clone(&whole), vec![9, 4]).unwrap();
+        assert_eq!(part.len(), 2);
+        for (index, from) in [(0, 9), (1, 4)] {
+            assert_eq!((part.id(index), part.label(index)), (whole.id(from), whole.label(from)));
+            assert_eq!(part.load(index).unwrap(), whole.load(from).unwrap());
+        }
+    }
+
+    #[test]
+    fn takes_as_many_of_each_class() {
+        let part = Subset::first_of_each_class(whole(), 2);
+        let mut counts = vec![0; part.classes().len()];
+        for index in 0..part.len() {
+            counts[part.label(index).unwrap() as usize] += 1;
+        }
+        assert!(counts.iter().all(|&count| count == 2), "{counts:?}");
+    }
+
+    #[test]
+    fn refuses_what_is_not_there() {
+        assert!(matches!(
+            Subset::new(whole(), vec![100]),
+            Err(Error::IndexOutOfRange { index: 100, len: 100 })
+        ));
+    }
+}

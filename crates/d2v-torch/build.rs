@@ -1,0 +1,50 @@
+//! Compiles `native/d2v_native.cpp` against the libtorch that `torch-sys` found, and lets every program that
+//! links this crate find it when cargo starts it.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=build.rs");
+    // Set by torch-sys, which this crate depends on directly for this reason.
+    let library_folder = PathBuf::from(
+        env::var_os("DEP_TCH_LIBTORCH_LIB").ok_or("torch-sys did not say where libtorch's libraries are")?,
+    );
+    let out_folder = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?);
+    compile_native(&library_folder);
+    expose_to_cargo_run(&library_folder, &out_folder)
+}
+
+fn compile_native(library_folder: &Path) {
+    println!("cargo::rerun-if-changed=native/d2v_native.cpp");
+    let include = library_folder.join("../include");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .file("native/d2v_native.cpp")
+        .include(&include)
+        .include(include.join("torch/csrc/api/include"))
+        .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        // libtorch's headers are not ours to mend.
+        .warnings(false)
+        .compile("d2v_native");
+}
+
+/// Names libtorch's folder by a path below `target/`.
+///
+/// For `run`, `test`, `bench` and doctests cargo puts into the loader's path those search folders of
+/// build scripts that lie below `target/`, before whatever the user's LD_LIBRARY_PATH holds, and no
+/// others. It also overrules an LD_LIBRARY_PATH set in `.cargo/config.toml`, so a link in the build
+/// folder is the one way that works everywhere.
+fn expose_to_cargo_run(library_folder: &Path, out_folder: &Path) -> Result<(), Box<dyn Error>> {
+    let link = out_folder.join("libtorch");
+    match fs::remove_file(&link) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(library_folder, &link)?;
+    println!("cargo::rustc-link-search=native={}", link.display());
+    Ok(())
+}

@@ -1,0 +1,180 @@
+// The C++ side of d2v-torch: thin calls into ATen that tch does not bind.
+//
+// Every function returns nullptr, or a malloc'ed message when ATen threw; no exception crosses the boundary.
+// A `void*` standing for a tensor is an `at::Tensor*` owned by the caller. Nothing here keeps one.
+
+#include <ATen/Context.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/_foreach_copy.h>
+#include <ATen/ops/_foreach_lerp.h>
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_foreach_zero.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/stack.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/GradMode.h>
+#include <c10/core/InferenceMode.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <vector>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
+namespace {
+
+// Runs `body`; turns what it throws into a message.
+template <typename Body>
+char* guarded(Body&& body) {
+  try {
+    body();
+    return nullptr;
+  } catch (const c10::Error& error) {
+    return strdup(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    return strdup(error.what());
+  } catch (...) {
+    return strdup("libtorch threw something that is not an exception");
+  }
+}
+
+std::vector<at::Tensor> list(void* const* tensors, size_t count) {
+  std::vector<at::Tensor> out;
+  out.reserve(count);
+  for (size_t i = 0; i < count; ++i) out.push_back(*static_cast<at::Tensor*>(tensors[i]));
+  return out;
+}
+
+}  // namespace
+
+extern "C" {
+
+void d2v_free_message(char* message) { std::free(message); }
+
+// One AdamW step over a group. `step` is a one-element f32 tensor holding the number of this step, 1 for the first.
+char* d2v_fused_adamw(void* const* params, void* const* grads, void* const* exp_avgs, void* const* exp_avg_sqs,
+                      size_t count, void* step, double lr, double beta1, double beta2, double weight_decay,
+                      double eps) {
+  return guarded([&] {
+    c10::NoGradGuard no_grad;
+    auto p = list(params, count), g = list(grads, count), m = list(exp_avgs, count), v = list(exp_avg_sqs, count);
+    std::vector<at::Tensor> steps(count, *static_cast<at::Tensor*>(step));
+    at::_fused_adamw_(p, g, m, v, {}, steps, lr, beta1, beta2, weight_decay, eps, /*amsgrad=*/false,
+                      /*maximize=*/false);
+  });
+}
+
+// self[i] += weight * (other[i] - self[i])
+char* d2v_foreach_lerp(void* const* self, void* const* other, size_t count, double weight) {
+  return guarded([&] {
+    c10::NoGradGuard no_grad;
+    at::_foreach_lerp_(list(self, count), list(other, count), at::Scalar(weight));
+  });
+}
+
+char* d2v_foreach_copy(void* const* self, void* const* source, size_t count) {
+  return guarded([&] {
+    c10::NoGradGuard no_grad;
+    at::_foreach_copy_(list(self, count), list(source, count));
+  });
+}
+
+char* d2v_foreach_mul(void* const* self, size_t count, double factor) {
+  return guarded([&] {
+    c10::NoGradGuard no_grad;
+    at::_foreach_mul_(list(self, count), at::Scalar(factor));
+  });
+}
+
+char* d2v_foreach_zero(void* const* self, size_t count) {
+  return guarded([&] {
+    c10::NoGradGuard no_grad;
+    at::_foreach_zero_(list(self, count));
+  });
+}
+
+// Makes the gradients undefined, so that the next backward pass hands over its buffers instead of adding to ours.
+char* d2v_clear_grads(void* const* tensors, size_t count) {
+  return guarded([&] {
+    for (size_t i = 0; i < count; ++i) static_cast<at::Tensor*>(tensors[i])->mutable_grad().reset();
+  });
+}
+
+// Writes a new scalar tensor, the L2 norm over all elements of all tensors, to `out`.
+char* d2v_global_norm(void* const* tensors, size_t count, void** out) {
+  return guarded([&] {
+    c10::NoGradGuard no_grad;
+    auto norms = at::_foreach_norm(list(tensors, count), 2);
+    *out = new at::Tensor(at::linalg_vector_norm(at::stack(norms)));
+  });
+}
+
+// Autocast of one device type; returns the previous state through the out arguments.
+char* d2v_autocast_enter(int device_type, int scalar_type, bool* was_enabled, int* previous_type) {
+  return guarded([&] {
+    auto device = static_cast<at::DeviceType>(device_type);
+    *was_enabled = at::autocast::is_autocast_enabled(device);
+    *previous_type = static_cast<int>(at::autocast::get_autocast_dtype(device));
+    at::autocast::set_autocast_enabled(device, true);
+    at::autocast::set_autocast_dtype(device, static_cast<at::ScalarType>(scalar_type));
+    at::autocast::increment_nesting();
+  });
+}
+
+char* d2v_autocast_leave(int device_type, bool was_enabled, int previous_type) {
+  return guarded([&] {
+    auto device = static_cast<at::DeviceType>(device_type);
+    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(device, was_enabled);
+    at::autocast::set_autocast_dtype(device, static_cast<at::ScalarType>(previous_type));
+  });
+}
+
+char* d2v_set_deterministic(bool on) {
+  return guarded([&] {
+    at::globalContext().setDeterministicAlgorithms(on, /*warn_only=*/true);
+    at::globalContext().setBenchmarkCuDNN(!on);
+  });
+}
+
+char* d2v_set_tf32(bool on) {
+  return guarded([&] {
+    at::globalContext().setFloat32MatmulPrecision(on ? "high" : "highest");
+    at::globalContext().setAllowTF32CuDNN(on);
+  });
+}
+
+// Bytes held by tensors now and at most since the last reset, and the device's total, on a CUDA device.
+char* d2v_cuda_memory(int device, int64_t* allocated, int64_t* peak, int64_t* total) {
+  return guarded([&] {
+    auto* allocator = c10::getDeviceAllocator(at::kCUDA);
+    auto stats = allocator->getDeviceStats(static_cast<c10::DeviceIndex>(device));
+    auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    *allocated = stats.allocated_bytes[all].current;
+    *peak = stats.allocated_bytes[all].peak;
+    *total = static_cast<int64_t>(allocator->getMemoryInfo(static_cast<c10::DeviceIndex>(device)).second);
+  });
+}
+
+char* d2v_cuda_reset_peak(int device) {
+  return guarded([&] { c10::getDeviceAllocator(at::kCUDA)->resetPeakStats(static_cast<c10::DeviceIndex>(device)); });
+}
+
+// Lets glibc keep freed blocks of any size for reuse: a training step frees and asks for the same sizes over and
+// over, and giving each back to the kernel costs a page fault per 4 KiB at every step.
+bool d2v_keep_freed_memory() {
+#if defined(__GLIBC__)
+  return mallopt(M_MMAP_THRESHOLD, 1 << 30) == 1 && mallopt(M_TRIM_THRESHOLD, 2147483647) == 1 &&
+         mallopt(M_TOP_PAD, 64 << 20) == 1;
+#else
+  return false;
+#endif
+}
+
+}  // extern "C"

@@ -1,0 +1,92 @@
+//! The boundary to `native/d2v_native.cpp`: declarations, and messages turned into errors.
+
+use crate::{Error, Result};
+use std::ffi::{CStr, c_char, c_int, c_void};
+use tch::Tensor;
+
+#[expect(unsafe_code, reason = "declarations of the C++ functions compiled by build.rs")]
+unsafe extern "C" {
+    pub(crate) fn d2v_free_message(message: *mut c_char);
+    pub(crate) fn d2v_fused_adamw(
+        params: *const *const c_void,
+        grads: *const *const c_void,
+        exp_avgs: *const *const c_void,
+        exp_avg_sqs: *const *const c_void,
+        count: usize,
+        step: *const c_void,
+        lr: f64,
+        beta1: f64,
+        beta2: f64,
+        weight_decay: f64,
+        eps: f64,
+    ) -> *mut c_char;
+    pub(crate) fn d2v_foreach_lerp(
+        tensors: *const *const c_void,
+        other: *const *const c_void,
+        count: usize,
+        weight: f64,
+    ) -> *mut c_char;
+    pub(crate) fn d2v_foreach_copy(
+        tensors: *const *const c_void,
+        source: *const *const c_void,
+        count: usize,
+    ) -> *mut c_char;
+    pub(crate) fn d2v_foreach_mul(
+        tensors: *const *const c_void,
+        count: usize,
+        factor: f64,
+    ) -> *mut c_char;
+    pub(crate) fn d2v_foreach_zero(tensors: *const *const c_void, count: usize) -> *mut c_char;
+    pub(crate) fn d2v_clear_grads(tensors: *const *const c_void, count: usize) -> *mut c_char;
+    pub(crate) fn d2v_global_norm(
+        tensors: *const *const c_void,
+        count: usize,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
+    pub(crate) fn d2v_autocast_enter(
+        device_type: c_int,
+        scalar_type: c_int,
+        was_enabled: *mut bool,
+        previous_type: *mut c_int,
+    ) -> *mut c_char;
+    pub(crate) fn d2v_autocast_leave(
+        device_type: c_int,
+        was_enabled: bool,
+        previous_type: c_int,
+    ) -> *mut c_char;
+    pub(crate) fn d2v_set_deterministic(on: bool) -> *mut c_char;
+    pub(crate) fn d2v_set_tf32(on: bool) -> *mut c_char;
+    pub(crate) fn d2v_cuda_memory(
+        device: c_int,
+        allocated: *mut i64,
+        peak: *mut i64,
+        total: *mut i64,
+    ) -> *mut c_char;
+    pub(crate) fn d2v_cuda_reset_peak(device: c_int) -> *mut c_char;
+    pub(crate) fn d2v_keep_freed_memory() -> bool;
+}
+
+/// Turns the message of a C++ function into a [`Result`] and frees it.
+pub(crate) fn check(message: *mut c_char) -> Result<()> {
+    if message.is_null() {
+        return Ok(());
+    }
+    #[expect(unsafe_code, reason = "reads and frees a message of d2v_native.cpp")]
+    // SAFETY: a non-null message is a NUL-terminated string from strdup, owned by us and freed exactly once here.
+    let text = unsafe {
+        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
+        d2v_free_message(message);
+        text
+    };
+    Err(Error::Libtorch(text))
+}
+
+/// The `at::Tensor*` behind each tensor; valid while `tensors` is borrowed.
+pub(crate) fn pointers(tensors: &[Tensor]) -> Vec<*const c_void> {
+    tensors.iter().map(pointer).collect()
+}
+
+/// The `at::Tensor*` behind a tensor; valid while it is borrowed.
+pub(crate) fn pointer(tensor: &Tensor) -> *const c_void {
+    tensor.as_ptr().cast()
+}

@@ -1,0 +1,259 @@
+//! One training step of data2vec; start reading here.
+//!
+//! The student sees the masked input and predicts, at the masked positions, the mean of the teacher's top K layers
+//! on the whole input, normalised (paper, section 3). After the student's update the teacher follows it as a moving
+//! average. Nothing here knows what the input is: pictures, sound or words come in through [`ModalityEncoder`].
+//!
+//! Shapes are suffixes of names: `b` batch, `l` positions, `d` width, `m` hidden positions of the batch.
+//!
+//! [`ModalityEncoder`]: d2v_encoders::ModalityEncoder
+
+use crate::network::{FRONT_END, HEAD, ModelConfig, Network, Student};
+use crate::optimizer::{Optimizer, OptimizerConfig};
+use crate::{Error, Result};
+use d2v_ema::{Ema, Fate, Rule};
+use d2v_encoders::Hidden;
+use d2v_masking::Mask;
+use d2v_targets::{LossConfig, TargetRule, TopLayerAverage};
+use d2v_torch::{autocast, foreach, seed};
+use d2v_transformer::{Intermediate, Pass, Wanted};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor, no_grad};
+
+/// Which part of the teacher is a moving average; the rest is shared with the student.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Averaged {
+    /// The Transformer alone; features and positions are the student's (the paper).
+    Transformer,
+    /// Everything (the code that trained the published image models).
+    All,
+}
+
+/// What the student learns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Objective {
+    /// Which tensor of the teacher's blocks targets are made of.
+    pub layer: Intermediate,
+    /// How many of them, and how they are normalised.
+    #[serde(flatten)]
+    pub targets: TopLayerAverage,
+}
+
+/// A batch on the device, with the positions hidden from the student.
+pub struct MaskedBatch {
+    /// Raw input as the front end takes it.
+    pub input: Tensor,
+    /// Bool `[B, L]`, true = hidden.
+    pub mask_bl: Tensor,
+    /// Bool `[B, L]`, true = not real; absent: all is real.
+    pub padding_bl: Option<Tensor>,
+    /// Hidden positions as int64 indices into the `B·L` positions, `[M]`.
+    pub hidden_m: Tensor,
+}
+
+impl MaskedBatch {
+    /// Puts a mask drawn on the host beside its input.
+    pub fn new(input: Tensor, mask: &Mask, padding_bl: Option<Tensor>) -> MaskedBatch {
+        let device = input.device();
+        let mask_bl = Tensor::from_slice(mask.as_slice()).view([mask.rows() as i64, mask.len() as i64]);
+        let hidden_m = Tensor::from_slice(&mask.flat_hidden());
+        MaskedBatch { input, mask_bl: mask_bl.to_device(device), padding_bl, hidden_m: hidden_m.to_device(device) }
+    }
+
+    /// Number of hidden positions.
+    pub fn hidden(&self) -> i64 {
+        self.hidden_m.size()[0]
+    }
+}
+
+/// What changes from step to step.
+#[derive(Debug, Clone, Copy)]
+pub struct StepSettings {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Number of this update, 1 for the first; with the seed it decides every random number of the step.
+    pub update: u64,
+    /// Learning rate.
+    pub lr: f64,
+    /// The teacher's decay.
+    pub tau: f64,
+    /// Kind of the matrix products; parameters, targets and loss stay in full precision.
+    pub precision: Kind,
+    /// Whether to keep the tensors that the collapse watch looks at.
+    pub observe: bool,
+}
+
+/// What a step did.
+pub struct StepReport {
+    /// Loss per hidden position, over all micro-batches.
+    pub loss: f64,
+    /// Global L2 norm of the gradient before clipping.
+    pub grad_norm: f64,
+    /// Whether student and teacher moved; not where loss or gradient are not finite.
+    pub updated: bool,
+    /// Tensors of the last micro-batch, where asked for.
+    pub observed: Option<Observed>,
+}
+
+/// Tensors for the collapse watch; none records gradients.
+pub struct Observed {
+    /// Targets at all positions.
+    pub targets_bld: Tensor,
+    /// Targets at the hidden positions.
+    pub targets_md: Tensor,
+    /// Predictions there.
+    pub predictions_md: Tensor,
+    /// The teacher's layers before normalisation, lowest first.
+    pub teacher_layers_bld: Vec<Tensor>,
+    /// The student's local features.
+    pub features: Tensor,
+    /// The output of each of the student's blocks that was run, `[B, L, D]`, or `[M, D]` of the last.
+    pub student_blocks: Vec<(usize, Tensor)>,
+}
+
+/// Student, teacher and optimizer.
+pub struct Learner {
+    /// The network that learns.
+    pub student: Student,
+    /// Its moving average.
+    pub teacher: Network,
+    /// Moves the teacher after the student.
+    pub ema: Ema,
+    /// Moves the student along its gradient.
+    pub optimizer: Optimizer,
+    averaged: Averaged,
+    objective: Objective,
+    loss: LossConfig,
+}
+
+impl Learner {
+    /// A fresh student with the start values of `seed`, and a teacher equal to it.
+    ///
+    /// # Errors
+    /// If a setting is out of its range.
+    pub fn new(
+        model: &ModelConfig,
+        averaged: Averaged,
+        objective: &Objective,
+        loss: LossConfig,
+        optimizer: &OptimizerConfig,
+        (device, kind, seed): (Device, Kind, u64),
+    ) -> Result<Learner> {
+        objective.targets.validate(model.transformer.depth)?;
+        loss.validate()?;
+        let student = Student::new(model, device, kind, seed)?;
+        let teacher = Network::new(model, device, kind, seed)?;
+        let rule = match averaged {
+            Averaged::All => Rule::average_all(),
+            Averaged::Transformer => Rule::average_all().with(FRONT_END, Fate::Copied),
+        };
+        let ema = Ema::pair(&student.network.parameters, &teacher.parameters, &rule.student_only(HEAD))?;
+        ema.start()?;
+        let optimizer = Optimizer::new(optimizer, &student.network.parameters)?;
+        Ok(Learner { student, teacher, ema, optimizer, averaged, objective: objective.clone(), loss })
+    }
+
+    /// One update from one or more micro-batches.
+    ///
+    /// The loss is the mean over the hidden positions of **all** micro-batches, so that splitting a batch changes
+    /// nothing but rounding.
+    ///
+    /// # Errors
+    /// If shapes do not fit, nothing is hidden, or libtorch refuses.
+    pub fn step(&mut self, batches: &[MaskedBatch], settings: &StepSettings) -> Result<StepReport> {
+        let hidden: i64 = batches.iter().map(MaskedBatch::hidden).sum();
+        if hidden == 0 {
+            return Err(Error::NothingHidden { update: settings.update });
+        }
+        let device = batches[0].input.device();
+        let mut losses = Vec::with_capacity(batches.len());
+        let mut observed = None;
+        for (index, batch) in batches.iter().enumerate() {
+            let place = [settings.seed, settings.update, index as u64];
+            seed::seed_libtorch(&place);
+            let pass = Pass::Train { key: seed::mix(&place) };
+            let (loss, seen) = autocast::with(device, settings.precision, || {
+                self.loss_of(batch, pass, settings.observe && index + 1 == batches.len())
+            })??;
+            let loss = loss / hidden as f64;
+            loss.backward();
+            losses.push(loss.detach());
+            observed = seen;
+        }
+
+        let gradients = self.optimizer.gradients();
+        let loss = Tensor::stack(&losses, 0).sum(None::<Kind>).double_value(&[]);
+        let grad_norm = foreach::global_norm(&gradients)?.double_value(&[]);
+        let updated = loss.is_finite() && grad_norm.is_finite();
+        if updated {
+            self.optimizer.clip(&gradients, grad_norm)?;
+            self.optimizer.step(&gradients, settings.lr)?;
+            self.ema.update(settings.tau)?;
+        }
+        drop(gradients);
+        self.optimizer.clear_gradients()?;
+        Ok(StepReport { loss, grad_norm, updated, observed })
+    }
+
+    /// The loss summed over the hidden positions of one batch.
+    fn loss_of(&self, batch: &MaskedBatch, pass: Pass, observe: bool) -> Result<(Tensor, Option<Observed>)> {
+        let Student { network, head } = &self.student;
+        let features = network.front_end.features(&batch.input)?;
+
+        // The teacher: the whole input, its top K layers, no gradient.
+        let (teacher_layers_bld, targets_bld) = no_grad(|| self.targets(batch, &features.detach()))?;
+        let width = targets_bld.size()[2];
+        let targets_md = targets_bld.view([-1, width]).index_select(0, &batch.hidden_m);
+
+        // The student: the masked input, its last layer at the hidden positions.
+        let hidden = Hidden { mask_bl: &batch.mask_bl };
+        let tokens = network.front_end.tokens(&features, Some(hidden), batch.padding_bl.as_ref(), pass)?;
+        let rows_m = token_rows(&batch.hidden_m, batch.mask_bl.size()[1], tokens.extra);
+        let mut student_blocks = Vec::new();
+        let mut keep = |index, block: Tensor| student_blocks.push((index, block));
+        let watch: Option<&mut dyn FnMut(usize, Tensor)> = if observe { Some(&mut keep) } else { None };
+        let last_md = network.transformer.encode(&tokens, Wanted::Rows(&rows_m), pass, watch)?;
+        let predictions_md = head.forward(&last_md);
+
+        let loss = self.loss.sum(&predictions_md, &targets_md)?;
+        let observed = observe.then(|| Observed {
+            targets_bld,
+            targets_md,
+            predictions_md: predictions_md.detach(),
+            teacher_layers_bld,
+            features: features.detach(),
+            student_blocks,
+        });
+        Ok((loss, observed))
+    }
+
+    /// The teacher's top layers at all input positions, and the targets made of them.
+    fn targets(&self, batch: &MaskedBatch, student_features: &Tensor) -> Result<(Vec<Tensor>, Tensor)> {
+        let Network { front_end, transformer, .. } = &self.teacher;
+        let features = match self.averaged {
+            Averaged::Transformer => student_features.shallow_clone(),
+            Averaged::All => front_end.features(&batch.input)?,
+        };
+        let tokens = front_end.tokens(&features, None, batch.padding_bl.as_ref(), Pass::Eval)?;
+        let depth = transformer.config().depth;
+        let top = depth - self.objective.targets.top_layers()..depth;
+        let positions = batch.mask_bl.size()[1];
+        let layers_bld: Vec<Tensor> = transformer
+            .intermediates(&tokens, self.objective.layer, top)?
+            .into_iter()
+            .map(|layer| layer.narrow(1, tokens.extra, positions))
+            .collect();
+        let targets_bld = self.objective.targets.targets(&layers_bld)?;
+        Ok((layers_bld, targets_bld))
+    }
+}
+
+/// Indices into `B·L` positions as indices into `B·(extra + L)` tokens.
+fn token_rows(position_m: &Tensor, positions: i64, extra: i64) -> Tensor {
+    if extra == 0 {
+        return position_m.shallow_clone();
+    }
+    position_m + (position_m.divide_scalar_mode(positions, "floor") + 1) * extra
+}

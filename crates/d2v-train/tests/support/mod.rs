@@ -1,0 +1,93 @@
+//! Reads a golden case: the reference's inputs, weights and results.
+
+use d2v_torch::Parameters;
+use d2v_torch::bytes::from_bytes;
+use safetensors::{Dtype, SafeTensors};
+use std::path::PathBuf;
+use tch::{Kind, Tensor};
+
+/// A case folder under `tests/golden`.
+pub struct Case {
+    /// `case.json`.
+    pub facts: serde_json::Value,
+    f32: Parameters,
+    f64: Parameters,
+}
+
+impl Case {
+    /// Reads a folder.
+    pub fn load(name: &str) -> Case {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        let read = |file: &str| {
+            let path = folder.join(file);
+            std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        };
+        Case {
+            facts: serde_json::from_slice(&read("case.json")).expect("case.json is JSON"),
+            f32: tensors(&read("tensors.safetensors")),
+            f64: tensors(&read("tensors_f64.safetensors")),
+        }
+    }
+
+    /// A tensor of the f32 run, floating ones in `kind`.
+    pub fn get(&self, name: &str, kind: Kind) -> Tensor {
+        let tensor = self.f32.get(name).unwrap_or_else(|| panic!("the case has no {name}"));
+        if tensor.is_floating_point() { tensor.to_kind(kind) } else { tensor.shallow_clone() }
+    }
+
+    /// Weights `w.student.*` or `w.teacher.*` without that prefix.
+    pub fn weights(&self, prefix: &str, kind: Kind) -> Parameters {
+        self.f32.under(prefix).iter().map(|(name, t)| (name.to_owned(), t.to_kind(kind))).collect()
+    }
+
+    /// Compares with the stored result: in f64 to 1e-9 where the f64 run stored it, in f32 to the case's `atol_f32`.
+    pub fn check(&self, name: &str, got: &Tensor) {
+        let (expected, atol) = if got.kind() == Kind::Double {
+            match self.f64.get(name) {
+                Some(expected) => (expected.shallow_clone(), 1e-9),
+                None => (self.get(name, Kind::Double), self.atol(name)),
+            }
+        } else {
+            (self.get(name, Kind::Float), self.atol(name))
+        };
+        assert_eq!(got.size(), expected.size(), "{name}: shape");
+        let worst = (got - expected).abs().max().double_value(&[]);
+        assert!(worst <= atol, "{name} ({:?}): off by {worst:e}, allowed {atol:e}", got.kind());
+    }
+
+    /// Whether the f64 run stored a tensor.
+    pub fn stores_f64(&self, name: &str) -> bool {
+        self.f64.get(name).is_some()
+    }
+
+    fn atol(&self, name: &str) -> f64 {
+        self.facts["tensors"][name]["atol_f32"].as_f64().unwrap_or_else(|| panic!("no atol_f32 for {name}"))
+    }
+
+    /// The facts of the f32 or the f64 run.
+    pub fn run(&self, kind: Kind) -> &serde_json::Value {
+        &self.facts[if kind == Kind::Double { "float64" } else { "float32" }]
+    }
+}
+
+/// Compares two numbers relatively.
+pub fn check_number(what: &str, got: f64, expected: f64, relative: f64) {
+    let gap = (got - expected).abs();
+    assert!(gap <= relative * expected.abs(), "{what}: {got} against {expected}, relative {:e}", gap / expected.abs());
+}
+
+fn tensors(bytes: &[u8]) -> Parameters {
+    let file = SafeTensors::deserialize(bytes).expect("a safetensors file");
+    let read = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
+        let kind = match view.dtype() {
+            Dtype::F32 => Kind::Float,
+            Dtype::F64 => Kind::Double,
+            Dtype::U8 => Kind::Uint8,
+            Dtype::I64 => Kind::Int64,
+            other => panic!("{name}: {other:?}"),
+        };
+        let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
+        (name, from_bytes(view.data(), &shape, kind).expect("as many bytes as the header says"))
+    };
+    file.tensors().into_iter().map(read).collect()
+}

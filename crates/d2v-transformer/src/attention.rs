@@ -1,0 +1,69 @@
+//! Multi-head self-attention through libtorch's fused kernel.
+
+use crate::linear::Linear;
+use crate::{Pass, QkvBias, Result, TransformerConfig};
+use d2v_torch::{Init, Scope};
+use tch::Tensor;
+
+/// Query, key and value in one product, scaled dot-product attention, output projection.
+#[derive(Debug)]
+pub(crate) struct Attention {
+    heads: i64,
+    dropout: f64,
+    qkv_weight: Tensor,
+    bias: Bias,
+    proj: Linear,
+}
+
+#[derive(Debug)]
+enum Bias {
+    Full(Tensor),
+    QueryValue { query: Tensor, value: Tensor },
+}
+
+impl Attention {
+    pub(crate) fn new(scope: &Scope<'_>, config: &TransformerConfig, index: usize) -> Result<Attention> {
+        let d = config.width;
+        let zero = Init::Constant(0.0);
+        let qkv = scope.sub("qkv");
+        Ok(Attention {
+            heads: config.heads,
+            dropout: config.attention_dropout,
+            // Xavier of each of the three products, not of the three stacked.
+            qkv_weight: qkv.param("weight", &[3 * d, d], config.init.linear(d, d))?,
+            bias: match config.qkv_bias {
+                QkvBias::Full => Bias::Full(qkv.param("bias", &[3 * d], zero)?),
+                QkvBias::QueryValue => {
+                    Bias::QueryValue { query: scope.param("q_bias", &[d], zero)?, value: scope.param("v_bias", &[d], zero)? }
+                }
+            },
+            proj: Linear::new(&scope.sub("proj"), d, d, config.init.branch_end(d, d, index))?,
+        })
+    }
+
+    /// Attends within each sequence `x_bld`; `mask` is added to the logits.
+    ///
+    /// With `rows_m` (indices into the `B·L` positions) the output is computed and projected for those rows alone:
+    /// `[M, D]` instead of `[B, L, D]`.
+    pub(crate) fn forward(&self, x_bld: &Tensor, mask: Option<&Tensor>, rows_m: Option<&Tensor>, pass: Pass) -> Tensor {
+        let size = x_bld.size();
+        let (b, l, d) = (size[0], size[1], size[2]);
+        let qkv = match &self.bias {
+            Bias::Full(bias) => x_bld.linear(&self.qkv_weight, Some(bias)),
+            Bias::QueryValue { query, value } => {
+                let bias = Tensor::cat(&[query, &query.zeros_like(), value], 0);
+                x_bld.linear(&self.qkv_weight, Some(bias))
+            }
+        };
+        let qkv = qkv.view([b, l, 3, self.heads, d / self.heads]).permute([2, 0, 3, 1, 4]);
+        let (q, k, v) = (qkv.get(0), qkv.get(1), qkv.get(2));
+        let mask = mask.map(|m| m.to_kind(q.kind()));
+        let dropout = if pass.is_training() { self.dropout } else { 0.0 };
+        let out_bhld = Tensor::scaled_dot_product_attention(&q, &k, &v, mask, dropout, false, None, false);
+        let out_bld = out_bhld.transpose(1, 2).reshape([b, l, d]);
+        match rows_m {
+            Some(rows_m) => self.proj.forward(&out_bld.view([b * l, d]).index_select(0, rows_m)),
+            None => self.proj.forward(&out_bld),
+        }
+    }
+}

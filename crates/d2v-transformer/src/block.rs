@@ -1,0 +1,109 @@
+//! One block, in either order, with every intermediate that a target can be made of.
+
+use crate::attention::Attention;
+use crate::feed_forward::FeedForward;
+use crate::{BlockOrder, LayerNorm, Pass, Result, TransformerConfig};
+use d2v_torch::{Init, Scope};
+use tch::Tensor;
+
+/// What a block computes; each is `[B, L, D]`, or `[M, D]` where rows were chosen.
+#[derive(Debug)]
+pub struct BlockOutput {
+    /// Output of self-attention after its projection, before dropout, LayerScale and residual.
+    pub attention: Tensor,
+    /// Output of the second feed-forward layer, before dropout, LayerScale, residual and norm.
+    pub feed_forward: Tensor,
+    /// The sum after the second residual, before a post-norm block's norm; a pre-norm block's output.
+    pub residual: Tensor,
+    /// The block's output.
+    pub out: Tensor,
+}
+
+/// A Transformer block.
+#[derive(Debug)]
+pub struct Block {
+    order: BlockOrder,
+    norm1: LayerNorm,
+    attention: Attention,
+    norm2: LayerNorm,
+    feed_forward: FeedForward,
+    scales: Option<(Tensor, Tensor)>,
+    dropout: f64,
+    drop_path: f64,
+}
+
+impl Block {
+    /// Registers block `index` (from 0).
+    ///
+    /// # Errors
+    /// If a name is taken.
+    pub fn new(scope: &Scope<'_>, config: &TransformerConfig, index: usize) -> Result<Block> {
+        let d = config.width;
+        let scales = match config.layer_scale {
+            Some(start) => {
+                let init = Init::Constant(start);
+                Some((scope.param("gamma_1", &[d], init)?, scope.param("gamma_2", &[d], init)?))
+            }
+            None => None,
+        };
+        Ok(Block {
+            order: config.order,
+            norm1: LayerNorm::new(&scope.sub("norm1"), d, config.norm_eps)?,
+            attention: Attention::new(&scope.sub("attn"), config, index)?,
+            norm2: LayerNorm::new(&scope.sub("norm2"), d, config.norm_eps)?,
+            feed_forward: FeedForward::new(&scope.sub("mlp"), config, index)?,
+            scales,
+            dropout: config.dropout,
+            drop_path: config.drop_path_of(index),
+        })
+    }
+
+    /// Runs the block on `x_bld`; `mask` is added to the attention logits.
+    ///
+    /// With `rows_m` (int64 indices into the `B·L` positions) everything after attention is computed for those rows
+    /// alone: the last block of a student whose other positions nobody reads.
+    ///
+    /// Pre-norm: `x += g1·attn(norm1(x)); x += g2·ffn(norm2(x))`. Post-norm: `x = norm1(x + attn(x));
+    /// x = norm2(x + ffn(x))` (spec 2.1, 2.2).
+    pub fn forward(&self, x_bld: &Tensor, mask: Option<&Tensor>, rows_m: Option<&Tensor>, pass: Pass) -> BlockOutput {
+        let size = x_bld.size();
+        let (samples, positions) = (size[0], size[1]);
+        let sample_m = rows_m.map(|rows| rows.divide_scalar_mode(positions, "floor"));
+        // x + DropPath(scale · dropout(branch)), in one kernel where nothing is dropped.
+        let add = |x: &Tensor, branch: &Tensor, scale: Option<&Tensor>| {
+            let branch = pass.dropout(branch.shallow_clone(), self.dropout);
+            if pass.is_training() && self.drop_path > 0.0 {
+                let scaled = match scale {
+                    Some(scale) => branch * scale,
+                    None => branch,
+                };
+                return x + pass.drop_path(scaled, self.drop_path, samples, sample_m.as_ref());
+            }
+            match scale {
+                Some(scale) => x.addcmul(&branch, scale),
+                None => x + branch,
+            }
+        };
+        let (scale1, scale2) = self.scales.as_ref().map_or((None, None), |(one, two)| (Some(one), Some(two)));
+        let x = match rows_m {
+            Some(rows_m) => x_bld.reshape([samples * positions, -1]).index_select(0, rows_m),
+            None => x_bld.shallow_clone(),
+        };
+        match self.order {
+            BlockOrder::PreNorm => {
+                let attention = self.attention.forward(&self.norm1.forward(x_bld), mask, rows_m, pass);
+                let x = add(&x, &attention, scale1);
+                let feed_forward = self.feed_forward.forward(&self.norm2.forward(&x), pass);
+                let out = add(&x, &feed_forward, scale2);
+                BlockOutput { attention, feed_forward, residual: out.shallow_clone(), out }
+            }
+            BlockOrder::PostNorm => {
+                let attention = self.attention.forward(x_bld, mask, rows_m, pass);
+                let x = self.norm1.forward(&add(&x, &attention, scale1));
+                let feed_forward = self.feed_forward.forward(&x, pass);
+                let residual = add(&x, &feed_forward, scale2);
+                BlockOutput { attention, feed_forward, out: self.norm2.forward(&residual), residual }
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The stack of blocks.
+
+use crate::{Block, BlockOrder, BlockOutput, Error, LayerNorm, Pass, Result, Tokens, TransformerConfig};
+use d2v_torch::Scope;
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use tch::Tensor;
+
+/// Which tensor of a block; see [`BlockOutput`] for where each is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Intermediate {
+    /// Output of self-attention (the paper's ablation; as a target it fails).
+    Attention,
+    /// Output of the feed-forward layers before the residual (speech, text, all of 2.0).
+    FeedForward,
+    /// The sum after the feed-forward residual, before a post-norm block's norm.
+    Residual,
+    /// End of the block (images 1.0).
+    Block,
+}
+
+impl Intermediate {
+    fn of(self, output: BlockOutput) -> Tensor {
+        match self {
+            Intermediate::Attention => output.attention,
+            Intermediate::FeedForward => output.feed_forward,
+            Intermediate::Residual => output.residual,
+            Intermediate::Block => output.out,
+        }
+    }
+}
+
+/// Which rows of the last layer are wanted.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// All positions: `[B, L, D]`.
+    All,
+    /// The rows at these int64 indices into the `B·L` positions (extra tokens counted): `[M, D]`. The last block
+    /// computes nothing else behind its attention; the result is that of [`Wanted::All`], gathered.
+    Rows(&'a Tensor),
+}
+
+/// The Transformer encoder.
+#[derive(Debug)]
+pub struct Transformer {
+    config: TransformerConfig,
+    blocks: Vec<Block>,
+    norm: Option<LayerNorm>,
+}
+
+impl Transformer {
+    /// Registers `blocks.0` … and, for pre-norm, the final `norm`.
+    ///
+    /// # Errors
+    /// If the configuration is invalid or a name is taken.
+    pub fn new(scope: &Scope<'_>, config: &TransformerConfig) -> Result<Transformer> {
+        config.validate()?;
+        let norm = match config.order {
+            BlockOrder::PreNorm => Some(LayerNorm::new(&scope.sub("norm"), config.width, config.norm_eps)?),
+            BlockOrder::PostNorm => None,
+        };
+        let blocks = scope.sub("blocks");
+        Ok(Transformer {
+            config: config.clone(),
+            blocks: (0..config.depth).map(|i| Block::new(&blocks.sub(i), config, i)).collect::<Result<_>>()?,
+            norm,
+        })
+    }
+
+    /// The configuration it was made with.
+    pub fn config(&self) -> &TransformerConfig {
+        &self.config
+    }
+
+    /// The student's way: the last layer's output (after the final norm of a pre-norm stack) where it is wanted.
+    ///
+    /// `watch` is called with the index and the detached output of every block that was run, for statistics.
+    ///
+    /// # Errors
+    /// If the tokens' shapes do not fit.
+    pub fn encode(
+        &self,
+        tokens: &Tokens,
+        wanted: Wanted<'_>,
+        pass: Pass,
+        mut watch: Option<&mut dyn FnMut(usize, Tensor)>,
+    ) -> Result<Tensor> {
+        let mask = self.enter(tokens)?;
+        let mut x = tokens.tokens_bld.shallow_clone();
+        let mut gathered = false;
+        for (index, block) in self.blocks.iter().enumerate() {
+            if pass.drops_layer(index, self.config.layer_drop) {
+                continue;
+            }
+            let rows = match wanted {
+                Wanted::Rows(rows_m) if index + 1 == self.blocks.len() => Some(rows_m),
+                _ => None,
+            };
+            gathered = rows.is_some();
+            x = block.forward(&x, mask.as_ref(), rows, pass).out;
+            if let Some(watch) = &mut watch {
+                watch(index, x.detach());
+            }
+        }
+        if let Wanted::Rows(rows_m) = wanted
+            && !gathered
+        {
+            x = x.reshape([-1, self.config.width]).index_select(0, rows_m);
+        }
+        Ok(match &self.norm {
+            Some(norm) => norm.forward(&x),
+            None => x,
+        })
+    }
+
+    /// The teacher's way: one tensor `[B, L, D]` of each block in `layers` (from 0), and nothing behind them: no
+    /// block above the last one wanted, no final norm. Always an evaluation pass.
+    ///
+    /// # Errors
+    /// If `layers` reaches beyond the stack, or the tokens' shapes do not fit.
+    pub fn intermediates(&self, tokens: &Tokens, what: Intermediate, layers: Range<usize>) -> Result<Vec<Tensor>> {
+        if layers.end > self.blocks.len() {
+            let value = format!("{}..{} of {} blocks", layers.start, layers.end, self.blocks.len());
+            return Err(Error::Config { key: "layers", value, rule: "must lie within the stack" });
+        }
+        let mask = self.enter(tokens)?;
+        let mut x = tokens.tokens_bld.shallow_clone();
+        let mut taken = Vec::with_capacity(layers.len());
+        for (index, block) in self.blocks[..layers.end].iter().enumerate() {
+            let output = block.forward(&x, mask.as_ref(), None, Pass::Eval);
+            x = output.out.shallow_clone();
+            if layers.contains(&index) {
+                taken.push(what.of(output));
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Everything: the outputs of all blocks, and the stack's output (after the final norm of a pre-norm stack).
+    ///
+    /// # Errors
+    /// If the tokens' shapes do not fit.
+    pub fn forward_all(&self, tokens: &Tokens, pass: Pass) -> Result<(Vec<BlockOutput>, Tensor)> {
+        let mask = self.enter(tokens)?;
+        let mut x = tokens.tokens_bld.shallow_clone();
+        let mut outputs = Vec::with_capacity(self.blocks.len());
+        for block in &self.blocks {
+            let output = block.forward(&x, mask.as_ref(), None, pass);
+            x = output.out.shallow_clone();
+            outputs.push(output);
+        }
+        let last = match &self.norm {
+            Some(norm) => norm.forward(&x),
+            None => x,
+        };
+        Ok((outputs, last))
+    }
+
+    fn enter(&self, tokens: &Tokens) -> Result<Option<Tensor>> {
+        tokens.check_width(self.config.width)?;
+        tokens.attention_mask()
+    }
+}

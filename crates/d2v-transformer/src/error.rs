@@ -1,0 +1,32 @@
+//! What can be wrong with a configuration or an input.
+
+/// Errors of `d2v-transformer`.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A configuration value out of its range.
+    #[error("{key} = {value}: {rule}")]
+    Config {
+        /// The key, as in the TOML file.
+        key: &'static str,
+        /// The value given.
+        value: String,
+        /// The rule it breaks.
+        rule: &'static str,
+    },
+    /// A tensor of another shape than the function takes.
+    #[error("{what}: expected shape {expected}, got {got:?}")]
+    Shape {
+        /// Which tensor.
+        what: &'static str,
+        /// The shape in words.
+        expected: String,
+        /// The shape given.
+        got: Vec<i64>,
+    },
+    /// A parameter could not be made.
+    #[error(transparent)]
+    Torch(#[from] d2v_torch::Error),
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Tch(#[from] tch::TchError),
+}

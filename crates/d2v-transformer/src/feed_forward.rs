@@ -1,0 +1,31 @@
+//! The feed-forward branch: linear, exact GELU, linear.
+
+use crate::linear::Linear;
+use crate::{Pass, Result, TransformerConfig};
+use d2v_torch::Scope;
+use tch::Tensor;
+
+/// `fc2(gelu(fc1(x)))`.
+#[derive(Debug)]
+pub(crate) struct FeedForward {
+    fc1: Linear,
+    fc2: Linear,
+    activation_dropout: f64,
+}
+
+impl FeedForward {
+    pub(crate) fn new(scope: &Scope<'_>, config: &TransformerConfig, index: usize) -> Result<FeedForward> {
+        let (d, f) = (config.width, config.ffn_width);
+        Ok(FeedForward {
+            fc1: Linear::new(&scope.sub("fc1"), d, f, config.init.linear(d, f))?,
+            fc2: Linear::new(&scope.sub("fc2"), f, d, config.init.branch_end(f, d, index))?,
+            activation_dropout: config.activation_dropout,
+        })
+    }
+
+    /// `[.., D]` to `[.., D]`.
+    pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Tensor {
+        let hidden = self.fc1.forward(x).gelu("none");
+        self.fc2.forward(&pass.dropout(hidden, self.activation_dropout))
+    }
+}

@@ -1,0 +1,30 @@
+//! `y = x Wᵀ + b`.
+
+use crate::Result;
+use d2v_torch::{Init, Scope};
+use tch::Tensor;
+
+/// A linear layer with a bias that starts at zero.
+#[derive(Debug)]
+pub struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    /// Registers `weight` `[fan_out, fan_in]` and `bias` `[fan_out]`.
+    ///
+    /// # Errors
+    /// If a name is taken.
+    pub fn new(scope: &Scope<'_>, fan_in: i64, fan_out: i64, init: Init) -> Result<Linear> {
+        Ok(Linear {
+            weight: scope.param("weight", &[fan_out, fan_in], init)?,
+            bias: scope.param("bias", &[fan_out], Init::Constant(0.0))?,
+        })
+    }
+
+    /// Maps the last axis from `fan_in` to `fan_out`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, Some(&self.bias))
+    }
+}
