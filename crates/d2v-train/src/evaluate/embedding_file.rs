@@ -269,7 +269,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.npy");
         let index = write(&path);
-        let npy = npyz::NpyFile::new(fs::File::open(&path).expect("written")).expect("an npy");
+        let npy = npyz::NpyFile::new(File::open(&path).expect("written")).expect("an npy");
         assert_eq!(npy.shape(), [5, 2]);
         assert_eq!(npy.into_vec::<f32>().expect("f32"), ten());
         let json = fs::read(folder.path().join("x.npy.json")).expect("written");

@@ -144,7 +144,7 @@ mod tests {
         let few = FewLabelsConfig { labels: 10, draws: 3, seed: 0 };
         let scores = accuracies(&set, &few, &LinearProbeConfig::default()).expect("a good problem");
         assert_eq!(scores.len(), 3);
-        assert!(scores.iter().all(|(accuracy, fit)| *accuracy > 0.99 && fit.converged), "{scores:?}");
+        assert!(scores.iter().all(|(accuracy, fit)| *accuracy > 0.95 && fit.converged), "{scores:?}");
         assert_eq!(scores, accuracies(&set, &few, &LinearProbeConfig::default()).expect("again"));
     }
 

@@ -15,12 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::features::{FeatureName, FeatureSet};
-use super::few_labels::{self, FewLabelsConfig};
-use super::intervals::{
-    Difference, Interval, Mean, binomial_error, paired_items, paired_repetitions, wilson,
-};
-use super::knn;
-use super::linear_probe::{LinearProbe, LinearProbeConfig};
+use super::intervals::{Difference, Mean};
+use super::score::{NetworkKind, Probe, ProbeSettings, Score, score};
 
 /// A score and what it belongs to.
 #[derive(Debug, Clone, PartialEq, Serialize)]

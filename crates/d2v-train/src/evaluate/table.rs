@@ -5,9 +5,9 @@ use std::fmt;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::features::FeatureName;
-use super::features::FeatureName;
 use super::intervals::{Difference, Interval, Mean};
-use super::report::{Comparison, Entry, NetworkKind, Probe, ProbeReport, Role, Score};
+use super::report::{Comparison, Entry, ProbeReport, Role};
+use super::score::{NetworkKind, Probe, Score};
 
 /// Columns before those of the runs.
 const LABEL_COLUMNS: usize = 3;
@@ -27,9 +27,7 @@ impl fmt::Display for TextTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
         // The width of the terminal does not matter: a wrapped number cannot be read, a cut line can be scrolled.
-        table
-            .load_preset(presets::UTF8_HORIZONTAL_ONLY)
-            .set_content_arrangement(ContentArrangement::Disabled);
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(&self.headers);
         table.add_rows(&self.rows);
         for column in table.column_iter_mut().skip(LABEL_COLUMNS) {
