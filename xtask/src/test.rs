@@ -1,7 +1,7 @@
 //! `cargo xtask test`: all tests, and one line at the end that says how it went.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{ExitCode, Stdio};
 use std::time::Instant;
 
@@ -30,22 +30,24 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[OsString]) -> Result<ExitCod
     }
     let mut cargo = command.args(arguments).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
 
+    let mut out = std::io::stdout();
     let mut tally = Tally::default();
     for line in BufReader::new(cargo.stdout.take().context("cargo's output was asked for")?).lines() {
         let line = line.context("cannot read what cargo says")?;
-        println!("{line}");
+        // Whoever reads may have heard enough (`| head`): an error then, not a panic.
+        writeln!(out, "{line}").context("cannot write to standard output")?;
         tally.read(&line);
     }
     let status = cargo.wait().context("cannot wait for cargo")?;
     let seconds = started.elapsed().as_secs();
-    println!("\n{tally} in {} min {:02} s", seconds / 60, seconds % 60);
-    if status.success() {
-        println!("All tests passed.");
-        Ok(ExitCode::SUCCESS)
+    let (verdict, code) = if status.success() {
+        ("All tests passed.", ExitCode::SUCCESS)
     } else {
-        println!("Not all tests passed; the failures are listed above.");
-        Ok(ExitCode::FAILURE)
-    }
+        ("Not all tests passed; the failures are listed above.", ExitCode::FAILURE)
+    };
+    writeln!(out, "\n{tally} in {} min {:02} s\n{verdict}", seconds / 60, seconds % 60)
+        .context("cannot write to standard output")?;
+    Ok(code)
 }
 
 /// Whether cargo's part of the arguments says which packages to test.

@@ -1,5 +1,6 @@
 //! `xtask setup` as a process, in a checkout of its own, against a stand-in for pip.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#![expect(clippy::unwrap_used, reason = "in a test, a failure of the machine is a failure of the test")]
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -177,7 +178,9 @@ fn a_killed_set_up_leaves_nothing_that_looks_whole_and_can_be_run_again() {
 #[test]
 fn two_at_once_make_one_copy() {
     let machine = Machine::new();
-    let mut others: Vec<_> = (0..3).map(|_| machine.setup().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()).collect();
+    let mut others: Vec<_> = (0..3)
+        .map(|_| machine.setup().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        .collect();
     succeeds(&machine.setup().output().unwrap());
     for other in &mut others {
         assert!(other.wait().unwrap().success());

@@ -72,3 +72,8 @@ pub use tokens::Tokens;
 pub use tokens_config::{MaskRefresh, SpecialTokens, TokensConfig};
 pub use visible::VisibleOrder;
 pub use vocabulary::Vocabulary;
+
+/// The README's example, compiled and run with the other documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -319,6 +319,22 @@ mod tests {
         assert!((0..mask.rows()).all(|row| mask.hidden_count(row) >= 1));
     }
 
+    /// Empty spans among others do not lead those beyond the row's end.
+    #[test]
+    fn a_row_with_some_empty_spans_still_hides_something() {
+        let config = SpansConfig {
+            mask_prob: 0.0,
+            mask_length: 1,
+            lengths: SpanLengths::Uniform { min: 0 },
+            start_range: StartRange::ToLast,
+            min_masks: 2,
+            equal_counts: EqualCounts::Off {},
+            ..Default::default()
+        };
+        let mask = draw(&config, 4, 4).unwrap();
+        assert!((0..mask.rows()).all(|row| mask.hidden_count(row) >= 1));
+    }
+
     #[track_caller]
     fn check_fill(lengths: [usize; 2], hide_padding: bool, expected: std::result::Result<(), Error>) {
         let config =

@@ -25,7 +25,8 @@ pub(crate) fn lay_overlapping(
         // A row too short for so many distinct starts lets them come nearer to its end.
         StartRange::BeforeLast if room <= count => count + 1,
         StartRange::BeforeLast => room,
-        StartRange::ToLast => room + 1,
+        // Where the shortest span is empty, the position after the last is no place for the others.
+        StartRange::ToLast => (room + 1).min(row.len()),
     };
     for (&start, length) in choose_distinct(starts, count, scratch, rng).iter().zip(lengths) {
         let start = start as usize;

@@ -94,25 +94,28 @@ impl VisibleOrder {
         let mut ids_keep = Vec::with_capacity(rows * keep_len);
         let mut kept_padding = Vec::with_capacity(rows * keep_len);
         let mut ids_restore = vec![0; rows * len];
+        let (mut order, mut hidden) = (Vec::with_capacity(len), Vec::with_capacity(len));
         for row in 0..rows {
             let real_len = real_len(row);
-            let mut hidden: Vec<usize> = mask.hidden(row).collect();
+            hidden.clear();
+            hidden.extend(mask.hidden(row));
             order_hidden(row, &mut hidden);
             let (extra, rest) = hidden.split_at(kept_hidden(row));
-            let showable = len - rest.len();
-            if showable < keep_len {
-                return Err(Error::UnequalVisible { row, expected: keep_len, got: showable });
+            if len - rest.len() < keep_len {
+                return Err(Error::UnequalVisible { row, expected: keep_len, got: len - rest.len() });
             }
-            let (visible, padded): (Vec<usize>, Vec<usize>) =
-                mask.visible(row).partition(|&position| position < real_len);
-            let shuffled = visible.iter().chain(extra).chain(&padded).chain(rest);
-            for (rank, &position) in shuffled.enumerate() {
-                ids_restore[row * len + position] = rank as i64;
-                if rank < keep_len {
-                    ids_keep.push(position as i64);
-                    kept_padding.push(position >= real_len);
-                }
+            order.clear();
+            order.extend(mask.visible(row).take_while(|&position| position < real_len));
+            order.extend_from_slice(extra);
+            order.extend(mask.visible(row).skip_while(|&position| position < real_len));
+            order.extend_from_slice(rest);
+
+            let restore = &mut ids_restore[row * len..(row + 1) * len];
+            for (rank, &position) in order.iter().enumerate() {
+                restore[position] = rank as i64;
             }
+            ids_keep.extend(order[..keep_len].iter().map(|&position| position as i64));
+            kept_padding.extend(order[..keep_len].iter().map(|&position| position >= real_len));
         }
         Ok(Self { rows, len, keep_len, ids_keep, ids_restore, kept_padding })
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with targets and losses.
+//! What can be wrong with targets, losses and statistics.
 
 /// Errors of `d2v-targets`.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,18 @@ pub enum Error {
         expected: String,
         /// The shape given.
         got: Vec<i64>,
+    },
+    /// A statistic over samples, positions or rows, asked of too few of them to be defined.
+    #[error("{what} needs at least {needed} {unit}, got {got}")]
+    TooFew {
+        /// The statistic.
+        what: &'static str,
+        /// What is counted, in the plural.
+        unit: &'static str,
+        /// The smallest number for which the statistic is defined.
+        needed: i64,
+        /// The number given.
+        got: i64,
     },
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]

@@ -15,6 +15,16 @@ pub enum Error {
         /// The rule it breaks, and the way out.
         rule: String,
     },
+    /// The folder holds a run with other settings.
+    #[error("this folder holds a run whose `{key}` is {before}, not {now}; give another --out, or the same settings to go on")]
+    OtherConfiguration {
+        /// The setting.
+        key: String,
+        /// In the folder.
+        before: String,
+        /// Asked for.
+        now: String,
+    },
     /// A batch without a hidden position teaches nothing.
     #[error("update {update}: the masks hide nothing; raise the masking probability or the length of the inputs")]
     NothingHidden {
@@ -29,6 +39,18 @@ pub enum Error {
         /// The system's word.
         source: std::io::Error,
     },
+    /// A schedule or length makes no sense.
+    #[error(transparent)]
+    Schedule(#[from] crate::schedule::ScheduleError),
+    /// A file of the run folder could not be read or written.
+    #[error(transparent)]
+    Output(#[from] crate::output_error::OutputError),
+    /// A checkpoint could not be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] crate::checkpoint::CheckpointError),
+    /// Features could not be gathered, probed or written.
+    #[error(transparent)]
+    Evaluate(#[from] crate::evaluate::Error),
     /// From the masks.
     #[error(transparent)]
     Masking(#[from] d2v_masking::Error),

@@ -2,10 +2,38 @@
 //!
 //! Read [`step`] first: one file that reads as the paper.
 
-mod error;
+pub mod batches;
+pub mod config;
 pub mod network;
+pub mod observe;
 pub mod optimizer;
+pub mod run;
+pub mod run_state;
 pub mod step;
+
+pub mod collapse;
+pub mod schedule;
+pub mod settings;
+
+pub mod atomic_file;
+pub mod checkpoint;
+pub mod evaluate;
+pub mod flops;
+pub mod human_numbers;
+pub mod machine;
+pub mod mask_text;
+pub mod metrics;
+pub mod picture;
+pub mod progress;
+pub mod report;
+pub mod sessions;
+pub mod tensorboard;
+
+mod error;
+pub mod exit;
+pub mod json_lines;
+pub mod output_error;
+pub mod signals;
 
 pub use error::Error;
 

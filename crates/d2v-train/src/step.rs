@@ -14,7 +14,7 @@ use crate::{Error, Result};
 use d2v_ema::{Ema, Fate, Rule};
 use d2v_encoders::Hidden;
 use d2v_masking::Mask;
-use d2v_targets::{LossConfig, TargetRule, TopLayerAverage};
+use d2v_targets::{LossConfig, Normalization, TargetRule, TopLayerAverage};
 use d2v_torch::{autocast, foreach, seed};
 use d2v_transformer::{Intermediate, Pass, Wanted};
 use serde::{Deserialize, Serialize};
@@ -31,14 +31,24 @@ pub enum Averaged {
 }
 
 /// What the student learns.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Objective {
     /// Which tensor of the teacher's blocks targets are made of.
     pub layer: Intermediate,
-    /// How many of them, and how they are normalised.
-    #[serde(flatten)]
-    pub targets: TopLayerAverage,
+    /// K: how many blocks, counted from the top.
+    pub top_k: usize,
+    /// Normalises each layer before the mean.
+    pub per_layer: Normalization,
+    /// Normalises the mean.
+    pub post: Normalization,
+}
+
+impl Objective {
+    /// The rule that turns layers into targets.
+    pub fn rule(&self) -> TopLayerAverage {
+        TopLayerAverage { top_k: self.top_k, per_layer: self.per_layer, post: self.post }
+    }
 }
 
 /// A batch on the device, with the positions hidden from the student.
@@ -124,7 +134,8 @@ pub struct Learner {
     /// Moves the student along its gradient.
     pub optimizer: Optimizer,
     averaged: Averaged,
-    objective: Objective,
+    layer: Intermediate,
+    targets: Box<dyn TargetRule>,
     loss: LossConfig,
 }
 
@@ -141,7 +152,7 @@ impl Learner {
         optimizer: &OptimizerConfig,
         (device, kind, seed): (Device, Kind, u64),
     ) -> Result<Learner> {
-        objective.targets.validate(model.transformer.depth)?;
+        objective.rule().validate(model.transformer.depth)?;
         loss.validate()?;
         let student = Student::new(model, device, kind, seed)?;
         let teacher = Network::new(model, device, kind, seed)?;
@@ -152,7 +163,8 @@ impl Learner {
         let ema = Ema::pair(&student.network.parameters, &teacher.parameters, &rule.student_only(HEAD))?;
         ema.start()?;
         let optimizer = Optimizer::new(optimizer, &student.network.parameters)?;
-        Ok(Learner { student, teacher, ema, optimizer, averaged, objective: objective.clone(), loss })
+        let targets = Box::new(objective.rule());
+        Ok(Learner { student, teacher, ema, optimizer, averaged, layer: objective.layer, targets, loss })
     }
 
     /// One update from one or more micro-batches.
@@ -203,7 +215,7 @@ impl Learner {
         let features = network.front_end.features(&batch.input)?;
 
         // The teacher: the whole input, its top K layers, no gradient.
-        let (teacher_layers_bld, targets_bld) = no_grad(|| self.targets(batch, &features.detach()))?;
+        let (teacher_layers_bld, targets_bld) = no_grad(|| self.targets_of(batch, &features.detach()))?;
         let width = targets_bld.size()[2];
         let targets_md = targets_bld.view([-1, width]).index_select(0, &batch.hidden_m);
 
@@ -230,7 +242,7 @@ impl Learner {
     }
 
     /// The teacher's top layers at all input positions, and the targets made of them.
-    fn targets(&self, batch: &MaskedBatch, student_features: &Tensor) -> Result<(Vec<Tensor>, Tensor)> {
+    fn targets_of(&self, batch: &MaskedBatch, student_features: &Tensor) -> Result<(Vec<Tensor>, Tensor)> {
         let Network { front_end, transformer, .. } = &self.teacher;
         let features = match self.averaged {
             Averaged::Transformer => student_features.shallow_clone(),
@@ -238,14 +250,14 @@ impl Learner {
         };
         let tokens = front_end.tokens(&features, None, batch.padding_bl.as_ref(), Pass::Eval)?;
         let depth = transformer.config().depth;
-        let top = depth - self.objective.targets.top_layers()..depth;
+        let top = depth - self.targets.top_layers()..depth;
         let positions = batch.mask_bl.size()[1];
         let layers_bld: Vec<Tensor> = transformer
-            .intermediates(&tokens, self.objective.layer, top)?
+            .intermediates(&tokens, self.layer, top)?
             .into_iter()
             .map(|layer| layer.narrow(1, tokens.extra, positions))
             .collect();
-        let targets_bld = self.objective.targets.targets(&layers_bld)?;
+        let targets_bld = self.targets.targets(&layers_bld)?;
         Ok((layers_bld, targets_bld))
     }
 }

@@ -36,11 +36,9 @@ fn model(norm_eps: f64) -> ModelConfig {
 fn learner(kind: Kind) -> Learner {
     let objective = Objective {
         layer: Intermediate::Block,
-        targets: TopLayerAverage {
-            top_k: 3,
-            per_layer: Normalization::LayerNorm,
-            post: Normalization::LayerNorm,
-        },
+        top_k: 3,
+        per_layer: Normalization::LayerNorm,
+        post: Normalization::LayerNorm,
     };
     let loss = LossConfig { element: LossKind::SmoothL1 { beta: 2.0 }, scale: LossScale::InverseWidth };
     let optimizer = OptimizerConfig {
@@ -99,7 +97,7 @@ fn layers_agree(case: &Case, network: &Network, batch: &MaskedBatch, who: &str) 
     let (outputs, last) = network.transformer.forward_all(&tokens(network, batch, who == "student"), Pass::Eval).unwrap();
     for (index, output) in outputs.iter().enumerate() {
         case.check(&format!("b0.{who}.layer{index}.out"), &output.out);
-        case.check(&format!("b0.{who}.layer{index}.ffn"), &output.feed_forward);
+        case.check(&format!("b0.{who}.layer{index}.ffn"), &output.feed_forward.scaled());
     }
     last
 }

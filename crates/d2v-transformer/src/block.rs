@@ -9,14 +9,36 @@ use tch::Tensor;
 /// What a block computes; each is `[B, L, D]`, or `[M, D]` where rows were chosen.
 #[derive(Debug)]
 pub struct BlockOutput {
-    /// Output of self-attention after its projection, before dropout, LayerScale and residual.
-    pub attention: Tensor,
-    /// Output of the second feed-forward layer, before dropout, LayerScale, residual and norm.
-    pub feed_forward: Tensor,
+    /// Self-attention after its projection, before the residual.
+    pub attention: Branch,
+    /// The second feed-forward layer, before the residual.
+    pub feed_forward: Branch,
     /// The sum after the second residual, before a post-norm block's norm; a pre-norm block's output.
     pub residual: Tensor,
     /// The block's output.
     pub out: Tensor,
+}
+
+/// What a branch adds to the residual stream, before dropout and drop path.
+#[derive(Debug)]
+pub struct Branch {
+    unscaled: Tensor,
+    scale: Option<Tensor>,
+}
+
+impl Branch {
+    fn new(unscaled: Tensor, scale: Option<&Tensor>) -> Branch {
+        Branch { unscaled, scale: scale.map(Tensor::shallow_clone) }
+    }
+
+    /// The branch with LayerScale applied, as the reference takes its targets. A product of its own: the block
+    /// itself multiplies and adds in one kernel.
+    pub fn scaled(&self) -> Tensor {
+        match &self.scale {
+            Some(scale) => &self.unscaled * scale,
+            None => self.unscaled.shallow_clone(),
+        }
+    }
 }
 
 /// A Transformer block.
@@ -70,18 +92,15 @@ impl Block {
         let (samples, positions) = (size[0], size[1]);
         let sample_m = rows_m.map(|rows| rows.divide_scalar_mode(positions, "floor"));
         // x + DropPath(scale · dropout(branch)), in one kernel where nothing is dropped.
-        let add = |x: &Tensor, branch: &Tensor, scale: Option<&Tensor>| {
-            let branch = pass.dropout(branch.shallow_clone(), self.dropout);
+        let add = |x: &Tensor, branch: &Branch| {
             if pass.is_training() && self.drop_path > 0.0 {
-                let scaled = match scale {
-                    Some(scale) => branch * scale,
-                    None => branch,
-                };
-                return x + pass.drop_path(scaled, self.drop_path, samples, sample_m.as_ref());
+                let branch = pass.dropout(branch.scaled(), self.dropout);
+                return x + pass.drop_path(branch, self.drop_path, samples, sample_m.as_ref());
             }
-            match scale {
-                Some(scale) => x.addcmul(&branch, scale),
-                None => x + branch,
+            let unscaled = pass.dropout(branch.unscaled.shallow_clone(), self.dropout);
+            match &branch.scale {
+                Some(scale) => x.addcmul(&unscaled, scale),
+                None => x + unscaled,
             }
         };
         let (scale1, scale2) = self.scales.as_ref().map_or((None, None), |(one, two)| (Some(one), Some(two)));
@@ -92,16 +111,18 @@ impl Block {
         match self.order {
             BlockOrder::PreNorm => {
                 let attention = self.attention.forward(&self.norm1.forward(x_bld), mask, rows_m, pass);
-                let x = add(&x, &attention, scale1);
+                let attention = Branch::new(attention, scale1);
+                let x = add(&x, &attention);
                 let feed_forward = self.feed_forward.forward(&self.norm2.forward(&x), pass);
-                let out = add(&x, &feed_forward, scale2);
+                let feed_forward = Branch::new(feed_forward, scale2);
+                let out = add(&x, &feed_forward);
                 BlockOutput { attention, feed_forward, residual: out.shallow_clone(), out }
             }
             BlockOrder::PostNorm => {
-                let attention = self.attention.forward(x_bld, mask, rows_m, pass);
-                let x = self.norm1.forward(&add(&x, &attention, scale1));
-                let feed_forward = self.feed_forward.forward(&x, pass);
-                let residual = add(&x, &feed_forward, scale2);
+                let attention = Branch::new(self.attention.forward(x_bld, mask, rows_m, pass), scale1);
+                let x = self.norm1.forward(&add(&x, &attention));
+                let feed_forward = Branch::new(self.feed_forward.forward(&x, pass), scale2);
+                let residual = add(&x, &feed_forward);
                 BlockOutput { attention, feed_forward, out: self.norm2.forward(&residual), residual }
             }
         }

@@ -23,8 +23,8 @@ pub enum Intermediate {
 impl Intermediate {
     fn of(self, output: BlockOutput) -> Tensor {
         match self {
-            Intermediate::Attention => output.attention,
-            Intermediate::FeedForward => output.feed_forward,
+            Intermediate::Attention => output.attention.scaled(),
+            Intermediate::FeedForward => output.feed_forward.scaled(),
             Intermediate::Residual => output.residual,
             Intermediate::Block => output.out,
         }

@@ -19,7 +19,7 @@ mod linear;
 mod pass;
 mod tokens;
 
-pub use block::{Block, BlockOutput};
+pub use block::{Block, BlockOutput, Branch};
 pub use config::{BlockOrder, InitScheme, QkvBias, Size, TransformerConfig};
 pub use encoder::{Intermediate, Transformer, Wanted};
 pub use error::Error;

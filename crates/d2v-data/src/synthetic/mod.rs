@@ -34,11 +34,14 @@ impl Default for SyntheticConfig {
 
 /// Pictures of one textured shape before a textured background, ten classes.
 ///
-/// The class is the shape (disc, square, triangle, cross, ring) together with which of two textures (stripes, checks)
-/// fills it; the other one fills the background. So both textures are in every picture, and the class cannot be read
-/// from which occur, but only from what lies inside what. Colours, contrast, position, area (equally distributed for
-/// all shapes), rotation, texture scale and direction, lighting, and strokes across everything are random and independent
-/// of the class; mean colour says nothing about it.
+/// The class is the shape (disc, square, triangle, cross, ring) together with the texture that fills it (stripes or
+/// checks). The background has one of the same textures, drawn independently of the class, and often as strong. So the
+/// class cannot be read from which textures occur, but only from what lies inside what. Colours, contrast, position,
+/// area (equally distributed for all shapes), rotation, texture scale and direction, lighting, and strokes across
+/// everything are random and independent of the class; mean colour says nothing about it.
+///
+/// A linear probe on the mean and deviation of each channel answers 10 % of 1,000 test pictures right, which is chance,
+/// and on 128 mean-pooled random patch features 13 % (`tests/synthetic_is_hard.rs`).
 ///
 /// Sample `i` is a pure function of `(seed, split, i)`; classes take turns, so that every prefix is balanced. Train and
 /// test pictures come from different streams.

@@ -5,6 +5,7 @@ use super::texture::{Pattern, Texture};
 use crate::error::Error;
 use crate::picture::ImageRgb;
 use rand::{Rng, RngExt};
+use std::ops::Range;
 
 /// Everything about a picture but its size and noise. Coordinates run from 0 to 1, y downwards.
 pub(super) struct Scene {
@@ -27,6 +28,10 @@ struct Stroke {
     colour: [f32; 3],
 }
 
+/// The background is fainter than the shape on average, but often is not.
+const INSIDE_CONTRAST: Range<f32> = 0.14..0.3;
+const OUTSIDE_CONTRAST: Range<f32> = 0.05..0.2;
+
 /// Standard deviation of the noise on each byte.
 const NOISE: f32 = 5.0;
 
@@ -34,12 +39,13 @@ impl Scene {
     pub(super) fn draw(shape: Shape, inside: Pattern, rng: &mut impl Rng) -> Self {
         let side = rng.random_range(0.18..0.4_f32).sqrt();
         let centre = (rng.random_range(0.36..0.64), rng.random_range(0.36..0.64));
-        let (sin, cos) = rng.random_range(-0.5..0.5_f32).sin_cos();
-        let strokes = (0..rng.random_range(1..=3)).map(|_| Stroke::draw(rng)).collect();
+        let (sin, cos) = rng.random_range(-0.3..0.3_f32).sin_cos();
+        let outside = Pattern::ALL[rng.random_range(0..Pattern::ALL.len())];
+        let strokes = (0..rng.random_range(0..=2)).map(|_| Stroke::draw(rng)).collect();
         Self {
             shape,
-            inside: Texture::draw(inside, rng),
-            outside: Texture::draw(inside.other(), rng),
+            inside: Texture::draw(inside, INSIDE_CONTRAST, rng),
+            outside: Texture::draw(outside, OUTSIDE_CONTRAST, rng),
             centre,
             turn: (cos / side, sin / side),
             strokes,

@@ -2,6 +2,7 @@
 
 use rand::{Rng, RngExt};
 use std::f32::consts::TAU;
+use std::ops::Range;
 
 /// The kind of a texture; it belongs to the class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,13 +20,6 @@ impl Pattern {
             Self::Checks => "checks",
         }
     }
-
-    pub(super) fn other(self) -> Self {
-        match self {
-            Self::Stripes => Self::Checks,
-            Self::Checks => Self::Stripes,
-        }
-    }
 }
 
 /// A pattern with direction, period, phase and two colours.
@@ -41,12 +35,13 @@ pub(super) struct Texture {
 }
 
 impl Texture {
-    pub(super) fn draw(pattern: Pattern, rng: &mut impl Rng) -> Self {
+    /// Draws everything but the pattern; `contrast` is the range of half the difference between light and dark.
+    pub(super) fn draw(pattern: Pattern, contrast: Range<f32>, rng: &mut impl Rng) -> Self {
         let periods = rng.random_range(3.0..6.0_f32);
         let (sin, cos) = rng.random_range(0.0..TAU).sin_cos();
         let phase = (rng.random(), rng.random());
         let middle = std::array::from_fn(|_| rng.random_range(0.25..0.75));
-        let contrast = rng.random_range(0.12..0.3_f32);
+        let contrast = rng.random_range(contrast);
         let swing = std::array::from_fn(|_| contrast * rng.random_range(0.4..1.0_f32));
         Self { pattern, wave: (periods * cos, periods * sin), phase, middle, swing }
     }
@@ -77,7 +72,7 @@ mod tests {
     fn patterns_are_half_light_half_dark() {
         for pattern in Pattern::ALL {
             let mut rng = AugmentKey { seed: 0, epoch: 0, sample_id: 0 }.rng();
-            let texture = Texture::draw(pattern, &mut rng);
+            let texture = Texture::draw(pattern, 0.1..0.3, &mut rng);
             let steps = 500;
             let mut sum = 0.0;
             for i in 0..steps {

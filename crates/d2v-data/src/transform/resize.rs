@@ -8,6 +8,7 @@ use super::crop::CropBox;
 use crate::error::Error;
 use crate::picture::ImageRgb;
 use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 /// The largest side that pictures are resized to, in pixels.
@@ -29,13 +30,23 @@ pub(super) fn resized(picture: &ImageRgb, width: u32, height: u32) -> ImageRgb {
     if (picture.width(), picture.height()) == (width, height) {
         return picture.clone();
     }
+    let wide = one_pass(picture, width, picture.height());
+    one_pass(&wide, width, height)
+}
+
+/// Changes one side only. The crate would begin with the vertical pass, which is faster but rounds and cuts overshoot
+/// in another order than PIL: up to 3 of 255 apart at hard edges.
+fn one_pass(picture: &ImageRgb, width: u32, height: u32) -> ImageRgb {
     let source = ImageRef::new(picture.width(), picture.height(), picture.as_bytes(), PixelType::U8x3)
         .expect("a picture has three bytes per pixel");
     let mut target = Image::new(width, height, PixelType::U8x3);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
-    Resizer::new()
-        .resize(&source, &mut target, &options)
-        .expect("both pictures have the same kind of pixels");
+    {
+        // The typed call: the other one compiles the resampling of a dozen kinds of pixels, for minutes.
+        let (from, to) = (source.typed_image::<U8x3>(), target.typed_image_mut::<U8x3>());
+        let (from, mut to) = from.zip(to).expect("both pictures have pixels of three bytes");
+        Resizer::new().resize_typed(&from, &mut to, &options).expect("no crop that could lie outside");
+    }
     ImageRgb::new(width, height, target.into_vec()).expect("the target has the size asked for")
 }
 

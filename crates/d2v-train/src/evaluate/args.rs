@@ -157,6 +157,16 @@ pub enum EmbedSplit {
     All,
 }
 
+impl From<EmbedSplit> for d2v_data::Split {
+    fn from(split: EmbedSplit) -> Self {
+        match split {
+            EmbedSplit::Train => Self::Train,
+            EmbedSplit::Test => Self::Test,
+            EmbedSplit::All => Self::All,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::features::FeatureName;
+use crate::exit::Exit;
 
 /// An evaluation that cannot be done, with the rule that was broken and the way out.
 #[derive(Debug, thiserror::Error)]
@@ -195,4 +196,29 @@ pub enum Error {
         #[source]
         source: tch::TchError,
     },
+}
+
+impl Error {
+    /// How a program ends that ends with this error.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Setting { .. }
+            | Self::Neighbours { .. }
+            | Self::TooFewOfClass { .. }
+            | Self::NoSuchBlock { .. }
+            | Self::FeatureName { .. }
+            | Self::DifferentItems { .. }
+            | Self::Runs { .. }
+            | Self::Ending { .. } => Exit::Usage,
+            Self::Empty { .. } | Self::OneClass { .. } | Self::Label { .. } | Self::NoRealToken { .. } => {
+                Exit::Data
+            }
+            Self::NotFinite { .. } => Exit::Diverged,
+            Self::Shape { .. }
+            | Self::Header { .. }
+            | Self::Describe { .. }
+            | Self::Write { .. }
+            | Self::Torch { .. } => Exit::Failed,
+        }
+    }
 }

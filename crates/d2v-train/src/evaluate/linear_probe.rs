@@ -8,7 +8,8 @@
 //!
 //! The intercepts are not penalised. scikit-learn's `LogisticRegression(C = 1 / (l2 · N))` has the same minimum.
 //! Everything is f64 on the CPU. The problem is convex and solved to its minimum, so there is no learning rate, no
-//! stopping time and no random start that could favour one network.
+//! stopping time and no random start that could favour one network. Another number of libtorch threads may change the
+//! last bits of the weights.
 //!
 //! Features of a network are strongly correlated, which makes a descent in `W` slow. The descent is done in
 //! coordinates in which the curvature is at most 1 in every direction, known from Böhning's bound on the Hessian

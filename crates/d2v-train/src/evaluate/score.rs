@@ -41,12 +41,12 @@ impl fmt::Display for NetworkKind {
 pub enum Probe {
     /// Logistic regression on all training labels, see [`linear_probe`](super::linear_probe).
     Linear {},
-    /// Votes of the nearest neighbours, see [`knn`](super::knn).
+    /// Votes of the nearest neighbours, see [`knn`].
     Knn {
         /// Neighbours that vote.
         neighbours: usize,
     },
-    /// Logistic regression on few labels, see [`few_labels`](super::few_labels).
+    /// Logistic regression on few labels, see [`few_labels`].
     FewLabels {
         /// Labels per draw.
         labels: usize,

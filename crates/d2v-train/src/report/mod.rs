@@ -1,0 +1,255 @@
+//! `report.html`: a run on one page, in one file that opens anywhere, offline.
+//!
+//! Everything that can be remade comes from the run folder; what needs the data or the network ([`ReportExtras`]) is
+//! handed in. Reading order: this file gathers, `curves` chooses what is drawn, `chart` draws it, `page` sets it.
+
+mod chart;
+mod curves;
+mod page;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::atomic_file::write_atomically;
+use crate::metrics::{StepMetrics, read_metrics};
+use crate::output_error::OutputError;
+use crate::sessions::{Session, read_sessions};
+
+/// The file's name within a run folder.
+pub const REPORT_FILE: &str = "report.html";
+
+/// The resolved configuration's name within a run folder.
+pub const CONFIG_FILE: &str = "config.toml";
+
+/// What the run folder does not hold.
+#[derive(Clone, Debug, Default)]
+pub struct ReportExtras {
+    /// Images with their masks.
+    pub pictures: Vec<Picture>,
+    /// The probe's results; without them the report says how to get them.
+    pub probe: Option<ProbeTable>,
+    /// What the collapse watch thinks of the run.
+    pub verdict: Option<ReportVerdict>,
+}
+
+/// A picture to be embedded.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// The encoded PNG.
+    pub png: Vec<u8>,
+    /// One or two sentences below it.
+    pub caption: String,
+}
+
+/// A table of any probe, ready to be shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeTable {
+    /// The columns' headings; the first column names the row.
+    pub headers: Vec<String>,
+    /// The rows' cells.
+    pub rows: Vec<Vec<String>>,
+    /// How the figures were made: data, numbers of samples, the meaning of the intervals.
+    pub note: String,
+}
+
+/// The collapse watch's verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportVerdict {
+    /// Its gist, which chooses the colour.
+    pub health: Health,
+    /// What was seen and what to change, in sentences.
+    pub words: String,
+}
+
+/// The gist of a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Nothing points to a collapse.
+    Healthy,
+    /// Something does, though not for long enough or not strongly enough.
+    Suspicious,
+    /// The representation has collapsed, or the run has diverged.
+    Collapsed,
+}
+
+/// A run folder, read.
+#[derive(Debug)]
+struct RunRecord {
+    name: String,
+    metrics: Vec<StepMetrics>,
+    sessions: Vec<Session>,
+    config: Option<String>,
+}
+
+/// Writes `report.html` into the run folder `run`, replacing an older one, and returns its path.
+///
+/// A run that has recorded nothing yet gets a report that says so.
+///
+/// # Errors
+/// When the folder's records cannot be read or are damaged, or the report cannot be drawn or written.
+pub fn write_report(run: &Path, extras: &ReportExtras) -> Result<PathBuf, OutputError> {
+    let record = RunRecord::read(run)?;
+    let html = page::render(&record, extras)?;
+    let path = run.join(REPORT_FILE);
+    write_atomically(&path, |file| file.write_all(html.as_bytes()))
+        .map_err(OutputError::io("write", &path))?;
+    Ok(path)
+}
+
+impl RunRecord {
+    fn read(run: &Path) -> Result<Self, OutputError> {
+        // The folder's own name even when it is given as "." or through a link.
+        let folder = run.canonicalize().map_err(OutputError::io("open", run))?;
+        let name =
+            folder.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned());
+        let config_path = run.join(CONFIG_FILE);
+        let config = match fs::read_to_string(&config_path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(OutputError::io("read", &config_path)(error)),
+        };
+        Ok(Self { name, metrics: read_metrics(run)?, sessions: read_sessions(run)?, config })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{MetricsLog, StageMetrics};
+    use crate::sessions::record_session;
+    use std::collections::BTreeMap;
+
+    /// A run of `steps` updates, resumed once, measured by the watch at every tenth.
+    fn record(run: &Path, steps: u64) {
+        for from_step in [0, 20] {
+            let versions = BTreeMap::from([("libtorch".to_owned(), "2.11.0".to_owned())]);
+            record_session(run, &Session::now(from_step, "2 threads of <a processor>".into(), versions))
+                .unwrap();
+        }
+        let mut log = MetricsLog::open(run, 0).unwrap();
+        for step in 1..=steps {
+            let watched = (step % 10 == 0).then_some(0.5);
+            let stages = ["front end", "block 1"].map(|name| StageMetrics {
+                name: name.to_owned(),
+                std: 0.5,
+                effective_rank: 12.0,
+            });
+            let metrics = StepMetrics {
+                step,
+                samples: step * 64,
+                loss: 1.0 / step as f64,
+                seconds: step as f64,
+                effective_rank: watched.map(|value| value * 24.0),
+                position_share: watched,
+                r2: watched,
+                stages: if watched.is_some() { stages.to_vec() } else { Vec::new() },
+                ..Default::default()
+            };
+            log.append(&metrics).unwrap();
+        }
+    }
+
+    fn report(run: &Path, extras: &ReportExtras) -> String {
+        fs::read_to_string(write_report(run, extras).unwrap()).unwrap()
+    }
+
+    fn extras() -> ReportExtras {
+        ReportExtras {
+            pictures: vec![Picture { png: b"not really a picture".to_vec(), caption: "Four <masks>".into() }],
+            probe: Some(ProbeTable {
+                headers: vec!["features".into(), "accuracy".into()],
+                rows: vec![vec!["student".into(), "81.2 ± 0.8 %".into()]],
+                note: "10,000 & 5,000 samples".into(),
+            }),
+            verdict: Some(ReportVerdict { health: Health::Healthy, words: "No sign of a collapse.".into() }),
+        }
+    }
+
+    #[test]
+    fn everything_is_on_the_page() {
+        let run = tempfile::tempdir().unwrap();
+        record(run.path(), 40);
+        fs::write(run.path().join(CONFIG_FILE), "name = \"<b>tiny</b>\"\n").unwrap();
+        let html = report(run.path(), &extras());
+        for expected in [
+            "Healthy",
+            "No sign of a collapse.",
+            "40 s",
+            "2,560",
+            "81.2 ± 0.8 %",
+            "block 1",
+            "libtorch",
+            "2.11.0",
+            "data:image/png;base64,bm90IHJlYWxseSBhIHBpY3R1cmU=",
+            "resumed",
+        ] {
+            assert!(html.contains(expected), "{expected:?} is missing");
+        }
+        assert!(html.matches("<svg").count() >= 8, "a chart is missing");
+    }
+
+    #[test]
+    fn foreign_text_is_escaped() {
+        let run = tempfile::tempdir().unwrap();
+        record(run.path(), 10);
+        fs::write(run.path().join(CONFIG_FILE), "name = \"</pre><script>alert(1)</script>\"\n").unwrap();
+        let html = report(run.path(), &extras());
+        for (raw, escaped) in [
+            ("<script>", "&lt;script&gt;"),
+            ("<masks>", "&lt;masks&gt;"),
+            ("<a processor>", "&lt;a processor&gt;"),
+            ("10,000 & 5,000", "10,000 &amp; 5,000"),
+        ] {
+            assert!(!html.contains(raw), "{raw:?} came through");
+            assert!(html.contains(escaped), "{escaped:?} is missing");
+        }
+    }
+
+    #[test]
+    fn the_page_needs_nothing_from_elsewhere() {
+        let run = tempfile::tempdir().unwrap();
+        record(run.path(), 10);
+        let html = report(run.path(), &extras());
+        for resource in ["<script", "<link", "@import", "src=\"http", "href=\"http", "url(http"] {
+            assert!(!html.contains(resource), "{resource:?} found");
+        }
+    }
+
+    #[test]
+    fn a_run_without_steps_gets_a_report_that_says_so() {
+        let run = tempfile::tempdir().unwrap();
+        let html = report(run.path(), &ReportExtras::default());
+        assert!(html.contains("No step has been recorded"));
+        assert!(html.contains("d2v probe"), "how to get the probe's table is missing");
+    }
+
+    #[test]
+    fn a_run_that_diverged_gets_a_report() {
+        let run = tempfile::tempdir().unwrap();
+        let mut log = MetricsLog::open(run.path(), 0).unwrap();
+        for step in 1..=5 {
+            let metrics =
+                StepMetrics { step, loss: f64::NAN, grad_norm: f64::INFINITY, ..Default::default() };
+            log.append(&metrics).unwrap();
+        }
+        let html = report(run.path(), &ReportExtras::default());
+        assert!(html.contains("not one finite value"));
+    }
+
+    #[test]
+    fn long_runs_make_small_pages() {
+        let run = tempfile::tempdir().unwrap();
+        record(run.path(), 20_000);
+        let html = report(run.path(), &ReportExtras::default());
+        assert!(html.len() < 600_000, "{} bytes", html.len());
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let error = write_report(Path::new("/nowhere/run-7"), &ReportExtras::default()).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/run-7"), "{error}");
+    }
+}

@@ -1,0 +1,5 @@
+//! The collapse watch on recorded runs, and the rules it keeps.
+
+mod recorded;
+mod rules;
+mod what_breaks;
