@@ -48,6 +48,9 @@ pub enum Error {
     /// A checkpoint could not be read or written.
     #[error(transparent)]
     Checkpoint(#[from] crate::checkpoint::CheckpointError),
+    /// Features could not be gathered, probed or written.
+    #[error(transparent)]
+    Evaluate(#[from] crate::evaluate::Error),
     /// From the masks.
     #[error(transparent)]
     Masking(#[from] d2v_masking::Error),

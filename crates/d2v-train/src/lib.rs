@@ -17,6 +17,7 @@ pub mod settings;
 
 pub mod atomic_file;
 pub mod checkpoint;
+pub mod evaluate;
 pub mod flops;
 pub mod human_numbers;
 pub mod machine;
