@@ -16,7 +16,7 @@
 #include <ATen/ops/stack.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/GradMode.h>
-#include <c10/core/InferenceMode.h>
+#include <torch/version.h>
 
 #include <cstdint>
 #include <cstdlib>
@@ -54,6 +54,8 @@ std::vector<at::Tensor> list(void* const* tensors, size_t count) {
 }  // namespace
 
 extern "C" {
+
+const char* d2v_libtorch_version() { return TORCH_VERSION; }
 
 void d2v_free_message(char* message) { std::free(message); }
 

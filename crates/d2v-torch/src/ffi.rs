@@ -6,6 +6,7 @@ use tch::Tensor;
 
 #[expect(unsafe_code, reason = "declarations of the C++ functions compiled by build.rs")]
 unsafe extern "C" {
+    pub(crate) fn d2v_libtorch_version() -> *const c_char;
     pub(crate) fn d2v_free_message(message: *mut c_char);
     pub(crate) fn d2v_fused_adamw(
         params: *const *const c_void,

@@ -15,6 +15,16 @@ pub enum Error {
         /// The rule it breaks, and the way out.
         rule: String,
     },
+    /// The folder holds a run with other settings.
+    #[error("this folder holds a run whose `{key}` is {before}, not {now}; give another --out, or the same settings to go on")]
+    OtherConfiguration {
+        /// The setting.
+        key: String,
+        /// In the folder.
+        before: String,
+        /// Asked for.
+        now: String,
+    },
     /// A batch without a hidden position teaches nothing.
     #[error("update {update}: the masks hide nothing; raise the masking probability or the length of the inputs")]
     NothingHidden {

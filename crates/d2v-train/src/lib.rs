@@ -2,8 +2,13 @@
 //!
 //! Read [`step`] first: one file that reads as the paper.
 
+pub mod batches;
+pub mod config;
 pub mod network;
+pub mod observe;
 pub mod optimizer;
+pub mod run;
+pub mod run_state;
 pub mod step;
 
 pub mod collapse;
@@ -12,7 +17,9 @@ pub mod settings;
 
 pub mod atomic_file;
 pub mod checkpoint;
+pub mod flops;
 pub mod human_numbers;
+pub mod machine;
 pub mod mask_text;
 pub mod metrics;
 pub mod picture;

@@ -1,0 +1,76 @@
+//! What the machine is and what it can do.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tch::{Device, Kind, Tensor, no_grad};
+
+/// Largest rate of matrix products through libtorch, in 10^12 operations per second: the best of several products of
+/// square matrices within `budget`.
+pub fn matmul_tflops(device: Device, kind: Kind, budget: Duration) -> f64 {
+    let n: i64 = if device.is_cuda() { 8192 } else { 2048 };
+    let started = Instant::now();
+    no_grad(|| {
+        let a = Tensor::ones([n, n], (Kind::Float, device)).to_kind(kind);
+        let mut best = f64::INFINITY;
+        // The first product pays for start-up and is not counted.
+        let mut out = a.matmul(&a);
+        d2v_torch::cuda::synchronize(device);
+        for round in 0.. {
+            let start = Instant::now();
+            out = a.matmul(&a);
+            d2v_torch::cuda::synchronize(device);
+            best = best.min(start.elapsed().as_secs_f64());
+            if round >= 2 && started.elapsed() > budget {
+                break;
+            }
+        }
+        drop(out);
+        2.0 * (n as f64).powi(3) / best / 1e12
+    })
+}
+
+/// Processor, threads, memory and device in one line.
+pub fn describe(device: Device) -> String {
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZeroUsize::get);
+    let memory = total_memory_bytes().map_or(String::new(), |bytes| format!(", {:.0} GiB", bytes as f64 / 1024f64.powi(3)));
+    let device = match device {
+        Device::Cuda(index) => format!(", CUDA device {index}"),
+        _ => String::new(),
+    };
+    format!("{}, {cores} cores, {} libtorch threads{memory}{device}", processor(), tch::get_num_threads())
+}
+
+/// The processor's name, as far as the system tells it.
+pub fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split(':').nth(1));
+    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |name| name.trim().to_owned())
+}
+
+/// Memory of the machine in bytes, where the system tells it.
+pub fn total_memory_bytes() -> Option<u64> {
+    status_kib("/proc/meminfo", "MemTotal:").map(|kib| kib * 1024)
+}
+
+/// The most memory this process has held so far, in bytes, where the system tells it.
+pub fn peak_memory_bytes() -> Option<u64> {
+    status_kib("/proc/self/status", "VmHWM:").map(|kib| kib * 1024)
+}
+
+/// The memory this process holds now, in bytes, where the system tells it.
+pub fn memory_bytes() -> Option<u64> {
+    status_kib("/proc/self/status", "VmRSS:").map(|kib| kib * 1024)
+}
+
+fn status_kib(path: &str, key: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok())
+}
+
+/// Versions that a run is recorded with.
+pub fn versions() -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("d2v".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("libtorch".to_owned(), d2v_torch::settings::libtorch_version().to_owned()),
+    ])
+}

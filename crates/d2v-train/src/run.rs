@@ -1,0 +1,398 @@
+//! The run around the step: data, schedules, log, watch, checkpoints.
+
+use crate::atomic_file::write_atomically;
+use crate::batches::{HostBatch, MaskedLoader, dataset};
+use crate::checkpoint::{CheckpointStore, Retention, Versions};
+use crate::collapse::{CollapseWatch, RunState as Health, Verdict};
+use crate::config::{Precision, RunConfig, Schedules};
+use crate::flops::StepFlops;
+use crate::metrics::{MetricsLog, StageMetrics, StepMetrics};
+use crate::observe::{Recent, Spread, Watched, observe};
+use crate::output_error::OutputError;
+use crate::progress::{Console, LineEvery, Progress};
+use crate::report::CONFIG_FILE;
+use crate::run_state::{RunState, checkpoint_tensors, load_tensors};
+use crate::sessions::{Session, record_session};
+use crate::signals::{Signal, Signals};
+use crate::step::{Learner, MaskedBatch, StepReport, StepSettings};
+use crate::tensorboard::EventWriter;
+use crate::{Error, Result, machine, settings};
+use d2v_data::Split;
+use d2v_masking::Mask;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tch::{Device, Kind};
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Finish {
+    /// All updates are done.
+    Done,
+    /// A signal asked it to stop; everything is saved.
+    Stopped(Signal),
+    /// The watch saw a collapse and was told to stop then; everything is saved.
+    Collapsed(Verdict),
+    /// Too many updates in a row had a loss or gradient that is not finite.
+    Diverged {
+        /// How many.
+        in_a_row: u32,
+        /// Where their batches are.
+        batches: PathBuf,
+    },
+}
+
+/// A run in its folder.
+pub struct Run {
+    out: PathBuf,
+    device: Device,
+    schedules: Schedules,
+    learner: Learner,
+    loader: MaskedLoader,
+    watch: CollapseWatch,
+    verdict: Option<Verdict>,
+    state: RunState,
+    store: CheckpointStore,
+    metrics: MetricsLog,
+    events: EventWriter,
+    progress: Progress,
+    ceiling_tflops: f64,
+    clock: Clock,
+}
+
+/// Time of this session, and since the last line of the log.
+struct Clock {
+    started: Instant,
+    seconds_before: f64,
+    line_started: Instant,
+    line_samples: u64,
+    line_flops: u64,
+}
+
+impl Run {
+    /// Opens the folder `out`: a new run, or the one that is there, at its newest intact checkpoint.
+    ///
+    /// # Errors
+    /// If a setting is out of range, the data cannot be read, another process holds the folder, the folder holds a
+    /// run with other settings, or it has checkpoints of which none is intact.
+    pub fn open(config: &RunConfig, out: &Path, console: &Console) -> Result<Run> {
+        config.validate()?;
+        let device = d2v_torch::cuda::device(&config.device)?;
+        if config.threads > 0 {
+            tch::set_num_threads(config.threads as i32);
+        }
+        d2v_torch::settings::set_deterministic(true)?;
+        d2v_torch::settings::set_tf32(config.precision == Precision::Tf32)?;
+
+        let data = dataset(&config.data, Split::Train)?;
+        for left_out in data.ignored().listed() {
+            tracing::warn!("left out {}: {}", left_out.name, left_out.reason);
+        }
+        let schedules = config.schedules(data.len() as u64)?;
+
+        let versions = machine::versions();
+        let retention = Retention { keep_last: config.checkpoint.keep_last, keep_every: config.checkpoint.keep_every };
+        let own = Versions { program: versions["d2v"].clone(), libtorch: versions["libtorch"].clone() };
+        let store = CheckpointStore::open(out, retention, own)?;
+        let latest = store.latest_intact::<RunState>()?;
+        for damaged in &latest.damaged {
+            tracing::warn!("checkpoint passed over: {damaged}");
+        }
+        let place = (device, Kind::Float, config.seed);
+        let averaged = config.teacher.averaged;
+        let mut learner =
+            Learner::new(&config.model, averaged, &config.targets, config.loss, &config.optimizer, place)?;
+        let state = match latest.checkpoint {
+            None => RunState::start(config),
+            Some(checkpoint) => {
+                checkpoint.state.check_same_run(config)?;
+                load_tensors(&mut learner, &checkpoint.tensors)?;
+                tracing::info!("going on from step {} of {}", checkpoint.step, out.display());
+                RunState { config: config.clone(), ..checkpoint.state }
+            }
+        };
+
+        let text = settings::to_toml(config).map_err(|error| Error::Config {
+            key: "configuration".into(),
+            value: error.to_string(),
+            rule: "must be writable as TOML".into(),
+        })?;
+        let config_path = out.join(CONFIG_FILE);
+        write_atomically(&config_path, |file| file.write_all(text.as_bytes()))
+            .map_err(|source| Error::Io { path: config_path, source })?;
+        record_session(out, &Session::now(state.step, machine::describe(device), versions))?;
+        let loader = MaskedLoader::new(config, data, state.cursor)?;
+        let ceiling_tflops =
+            machine::matmul_tflops(device, config.precision.kind(), Duration::from_millis(300));
+        Ok(Run {
+            out: out.to_owned(),
+            device,
+            learner,
+            loader,
+            watch: CollapseWatch::resume(config.collapse.clone(), state.watch.clone()),
+            verdict: None,
+            store,
+            metrics: MetricsLog::open(out, state.step)?,
+            events: EventWriter::open(out, state.step)?,
+            progress: console.progress(schedules.steps, state.step, LineEvery::Time(Duration::from_secs(10))),
+            ceiling_tflops,
+            clock: Clock::start(state.seconds),
+            schedules,
+            state,
+        })
+    }
+
+    /// Updates done and to do in all.
+    pub fn steps(&self) -> (u64, u64) {
+        (self.state.step, self.schedules.steps)
+    }
+
+    /// The watch's last verdict in this session.
+    pub fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.as_ref()
+    }
+
+    /// Trains to the end, or until something stops it.
+    ///
+    /// # Errors
+    /// If data or disk fail. What was saved before stays.
+    pub fn train(&mut self, signals: Option<&Signals>) -> Result<Finish> {
+        let mut finish = Finish::Done;
+        while self.state.step < self.schedules.steps {
+            if let Some(end) = self.update()? {
+                finish = end;
+                break;
+            }
+            if let Some(signal) = signals.and_then(Signals::requested) {
+                finish = Finish::Stopped(signal);
+                break;
+            }
+            if self.state.step.is_multiple_of(self.state.config.checkpoint.every_steps) {
+                self.save()?;
+            }
+        }
+        self.save()?;
+        self.events.flush()?;
+        self.write_skipped_samples()?;
+        Ok(finish)
+    }
+
+    /// One update, its line in the log, and what ends the run, if anything.
+    fn update(&mut self) -> Result<Option<Finish>> {
+        let config = &self.state.config;
+        let update = self.state.step + 1;
+        let last = update == self.schedules.steps;
+        let watching = config.collapse.enabled && (self.watch.is_due(self.state.step) || last);
+        let logging = update.is_multiple_of(config.train.log_every_steps) || update == 1 || last || watching;
+        let settings = StepSettings {
+            seed: config.seed,
+            update,
+            lr: self.schedules.learning_rate.at(self.state.step),
+            tau: self.schedules.tau.at(update),
+            precision: config.precision.kind(),
+            observe: logging,
+        };
+        let host: Vec<HostBatch> =
+            (0..config.train.accumulate).map(|_| self.loader.next_batch()).collect::<Result<_>>()?;
+        let batches: Vec<MaskedBatch> = host.iter().map(|batch| batch.to_device(self.device)).collect();
+        let report = self.learner.step(&batches, &settings)?;
+        drop(batches);
+
+        let samples: u64 = host.iter().map(|one| one.batch.len() as u64).sum();
+        let hidden: u64 = host.iter().map(|one| one.mask.total_hidden() as u64).sum();
+        let flops = StepFlops::of(config, samples, hidden).total();
+        self.state.step = update;
+        self.state.samples += samples;
+        if let Some(last) = host.last() {
+            self.state.cursor = last.batch.cursor_after;
+        }
+        self.state.since_log.add(&report);
+        self.state.since_watch.add(&report);
+        self.clock.line_samples += samples;
+        self.clock.line_flops += flops;
+
+        if !report.updated {
+            if let Some(end) = self.skipped(&report, &host)? {
+                return Ok(Some(end));
+            }
+        } else {
+            self.state.skipped_in_a_row = 0;
+        }
+        if logging {
+            let masks: Vec<&Mask> = host.iter().map(|one| &one.mask).collect();
+            return self.log(&settings, &report, &masks, host[0].batch.epoch, watching);
+        }
+        Ok(None)
+    }
+
+    /// Counts an update whose loss or gradient was not finite, and writes its batch aside for replay.
+    fn skipped(&mut self, report: &StepReport, host: &[HostBatch]) -> Result<Option<Finish>> {
+        self.state.skipped_updates += 1;
+        self.state.skipped_in_a_row += 1;
+        let folder = self.out.join("skipped");
+        let ids: Vec<u64> = host.iter().flat_map(|one| one.batch.ids()).collect();
+        let path = folder.join(format!("step-{}.json", self.state.step));
+        let record = serde_json::json!({
+            "step": self.state.step,
+            "loss": report.loss.to_string(),
+            "grad_norm": report.grad_norm.to_string(),
+            "epoch": host.first().map(|one| one.batch.epoch),
+            "batch_in_epoch": host.iter().map(|one| one.batch.batch_in_epoch).collect::<Vec<_>>(),
+            "sample_ids": ids,
+        });
+        std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
+        let tensors = host.iter().enumerate().flat_map(|(index, one)| {
+            let batch = one.to_device(Device::Cpu);
+            [(format!("{index}.input"), batch.input), (format!("{index}.mask"), batch.mask_bl.to_kind(Kind::Uint8))]
+        });
+        let tensor_path = path.with_extension("safetensors");
+        crate::checkpoint::write_tensors(&tensor_path, &tensors.collect())?;
+        write_atomically(&path, |file| file.write_all(record.to_string().as_bytes()))
+            .map_err(|source| Error::Io { path: path.clone(), source })?;
+        tracing::warn!(
+            "step {}: loss {} and gradient norm {} are not both finite; the update is skipped, its batch is in {}",
+            self.state.step,
+            report.loss,
+            report.grad_norm,
+            tensor_path.display()
+        );
+        let in_a_row = self.state.skipped_in_a_row;
+        let limit = self.state.config.train.max_skipped_in_a_row;
+        Ok((in_a_row >= limit).then_some(Finish::Diverged { in_a_row, batches: folder }))
+    }
+
+    /// The line of this update in all logs; the watch, where it is due.
+    fn log(
+        &mut self,
+        settings: &StepSettings,
+        report: &StepReport,
+        masks: &[&Mask],
+        epoch: u64,
+        watching: bool,
+    ) -> Result<Option<Finish>> {
+        let Some(seen) = &report.observed else { return Ok(None) };
+        let spread = Spread::of(seen)?;
+        let mut watched = None;
+        if watching {
+            let since = std::mem::take(&mut self.state.since_watch);
+            let recent = Recent {
+                loss: since.loss(report),
+                grad_norm: since.grad_norm(report),
+                warmup_fraction: self.warmup_fraction(settings.update),
+            };
+            watched =
+                Some(observe(&self.learner, &self.state.config.loss, settings, seen, &spread, recent)?);
+        }
+        let verdict = watched.as_ref().map(|seen| self.watch.observe(&seen.observation));
+        self.state.watch = self.watch.state().clone();
+
+        let since = std::mem::take(&mut self.state.since_log);
+        let positions: usize = masks.iter().map(|mask| mask.rows() * mask.len()).sum();
+        let hidden: usize = masks.iter().map(|mask| mask.total_hidden()).sum();
+        let mut line = StepMetrics {
+            step: settings.update,
+            epoch,
+            samples: self.state.samples,
+            loss: since.loss(report),
+            lr: settings.lr,
+            tau: settings.tau,
+            grad_norm: since.grad_norm(report),
+            target_std: spread.target_std,
+            prediction_std: spread.prediction_std,
+            r2: Some(spread.r2),
+            masked_fraction: hidden as f64 / positions.max(1) as f64,
+            skipped_updates: Some(self.state.skipped_updates),
+            ..StepMetrics::default()
+        };
+        if let Some(watched) = &watched {
+            describe_watched(&mut line, watched, verdict.as_ref());
+        }
+        self.state.seconds = self.clock.seconds();
+        self.clock.line(&mut line, self.loader.take_waited(), self.ceiling_tflops);
+        self.metrics.append(&line)?;
+        self.events.append(&line)?;
+        self.progress.update(&line);
+
+        let Some(verdict) = verdict else { return Ok(None) };
+        let before = self.verdict.as_ref().map_or(Health::Healthy, |verdict| verdict.state);
+        if verdict.state != before {
+            match verdict.state {
+                Health::Healthy => tracing::info!("collapse watch: {verdict}"),
+                Health::Suspicious | Health::Collapsed => tracing::warn!("collapse watch: {verdict}"),
+            }
+        }
+        let stop = self.watch.stops(&verdict);
+        self.verdict = Some(verdict.clone());
+        Ok(stop.then_some(Finish::Collapsed(verdict)))
+    }
+
+    fn warmup_fraction(&self, update: u64) -> f64 {
+        match self.schedules.learning_rate.warmup_steps() {
+            0 => 1.0,
+            steps => (update as f64 / steps as f64).min(1.0),
+        }
+    }
+
+    /// A checkpoint of what is now.
+    fn save(&mut self) -> Result<()> {
+        self.state.seconds = self.clock.seconds();
+        self.metrics.sync()?;
+        self.store.save(self.state.step, &checkpoint_tensors(&self.learner), &self.state)?;
+        Ok(())
+    }
+
+    /// `unreadable.json`: the samples that could not be read, and why.
+    fn write_skipped_samples(&self) -> Result<()> {
+        let skipped = self.loader.skipped();
+        if skipped.is_empty() {
+            return Ok(());
+        }
+        let path = self.out.join("unreadable.json");
+        tracing::warn!("{} samples could not be read and were replaced; see {}", skipped.len(), path.display());
+        write_atomically(&path, |file| Ok(serde_json::to_writer_pretty(file, &skipped)?))
+            .map_err(OutputError::io("write", &path))?;
+        Ok(())
+    }
+}
+
+fn describe_watched(line: &mut StepMetrics, watched: &Watched, verdict: Option<&Verdict>) {
+    let seen = &watched.observation;
+    line.effective_rank = Some(seen.effective_rank);
+    line.position_share = seen.position_share;
+    line.adjacent_cosine = seen.adjacent_cosine;
+    line.token_cosine = watched.token_cosine;
+    line.sample_cosine = watched.sample_cosine;
+    line.student_teacher_distance = Some(seen.relative_distance);
+    line.loss_over_predict_zero = Some(seen.predict_zero_ratio);
+    line.raw_target_std = seen.stages.get(&crate::collapse::Stage::Teacher).map(|stage| stage.raw_std);
+    line.stages = seen.stages.iter().map(|(stage, statistics)| StageMetrics::new(*stage, statistics)).collect();
+    line.verdict = verdict.map(|verdict| match verdict.state {
+        Health::Healthy => "healthy".to_owned(),
+        Health::Suspicious => "suspicious".to_owned(),
+        Health::Collapsed => "collapsed".to_owned(),
+    });
+}
+
+impl Clock {
+    fn start(seconds_before: f64) -> Clock {
+        let now = Instant::now();
+        Clock { started: now, seconds_before, line_started: now, line_samples: 0, line_flops: 0 }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.seconds_before + self.started.elapsed().as_secs_f64()
+    }
+
+    /// Fills in the columns that depend on the machine, over the updates since the last line.
+    fn line(&mut self, line: &mut StepMetrics, waited: Duration, ceiling_tflops: f64) {
+        let elapsed = self.line_started.elapsed().as_secs_f64().max(1e-9);
+        let tflops = self.line_flops as f64 / elapsed / 1e12;
+        line.samples_per_second = self.line_samples as f64 / elapsed;
+        line.data_wait = (waited.as_secs_f64() / elapsed).min(1.0);
+        line.seconds = self.seconds();
+        line.tflops = Some(tflops);
+        line.share_of_ceiling = Some(tflops / ceiling_tflops);
+        self.line_started = Instant::now();
+        self.line_samples = 0;
+        self.line_flops = 0;
+    }
+}
