@@ -61,3 +61,8 @@ pub use source::{IdxImages, OpenOptions, PictureFiles, open};
 pub use subset::Subset;
 pub use synthetic::{SyntheticConfig, SyntheticImages};
 pub use transform::{ColourJitter, CropRange, Geometry, ImageTransform, Normalisation, Transform, resize};
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExample;

@@ -1,5 +1,10 @@
 //! The laws of the loader: order, threads, seeks, unreadable samples, and what happens to threads.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failure here is a failed test, and the lint exempts only test functions"
+)]
+
 use d2v_data::{
     Batch, Cursor, Dataset, Error, Evaluation, EvaluationConfig, ImageRgb, ImageTransform, Loader,
     LoaderConfig, RawSample, Split, SyntheticConfig, SyntheticImages, Transform, order,

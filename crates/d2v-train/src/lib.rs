@@ -29,6 +29,7 @@ pub mod sessions;
 pub mod tensorboard;
 
 mod error;
+pub mod commands;
 pub mod exit;
 pub mod json_lines;
 pub mod output_error;

@@ -6,8 +6,10 @@
 
 use std::path::Path;
 
+use d2v_targets::statistics::StageStatistics;
 use serde::{Deserialize, Serialize};
 
+use crate::collapse::{Stage, Verdict};
 use crate::json_lines::{self, JsonLines};
 use crate::output_error::OutputError;
 
@@ -74,9 +76,9 @@ pub struct StepMetrics {
     /// `tflops` over what large matrix products reach on this machine, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share_of_ceiling: Option<f64>,
-    /// The collapse watch's state in a word, when it looked at this step.
+    /// What the collapse watch said, when it looked at this step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<String>,
+    pub verdict: Option<Verdict>,
     /// Standard deviation of the targets before normalisation, within samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_target_std: Option<f64>,
@@ -106,14 +108,21 @@ pub struct StepMetrics {
 /// The spread of the features at one place in the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageMetrics {
-    /// The place, such as "front end", "block 3" or "predictions".
-    pub name: String,
-    /// Standard deviation over tokens, mean over features.
+    /// Which place.
+    pub stage: Stage,
+    /// Standard deviation within samples, in the features' own units.
     #[serde(with = "nan_as_null")]
-    pub std: f64,
-    /// Effective rank of the tokens' features.
+    pub raw_std: f64,
+    /// Effective rank of the features.
     #[serde(with = "nan_as_null")]
     pub effective_rank: f64,
+}
+
+impl StageMetrics {
+    /// What is recorded of a stage's statistics.
+    pub fn new(stage: Stage, statistics: &StageStatistics) -> Self {
+        Self { stage, raw_std: statistics.raw_std, effective_rank: statistics.effective_rank }
+    }
 }
 
 impl StepMetrics {
@@ -147,8 +156,11 @@ impl StepMetrics {
             ("speed/share_of_ceiling", self.share_of_ceiling),
         ];
         let stages = self.stages.iter().flat_map(|stage| {
-            let StageMetrics { name, std, effective_rank } = stage;
-            [(format!("stage_std/{name}"), *std), (format!("stage_effective_rank/{name}"), *effective_rank)]
+            let StageMetrics { stage, raw_std, effective_rank } = stage;
+            [
+                (format!("stage_raw_std/{stage}"), *raw_std),
+                (format!("stage_effective_rank/{stage}"), *effective_rank),
+            ]
         });
         always
             .into_iter()
@@ -295,12 +307,12 @@ mod tests {
 
     #[test]
     fn scalars_leave_out_what_was_not_measured() {
-        let stages = vec![StageMetrics { name: "block 1".into(), std: 0.5, effective_rank: 9.0 }];
+        let stages = vec![StageMetrics { stage: Stage::Block(1), raw_std: 0.5, effective_rank: 9.0 }];
         let metrics = StepMetrics { r2: Some(0.4), loss: f64::NAN, stages, ..step(3) };
         let scalars: std::collections::HashMap<_, _> = metrics.scalars().into_iter().collect();
         assert!(scalars["train/loss"].is_nan());
         assert_eq!(scalars["collapse/r2"], 0.4);
-        assert_eq!(scalars["stage_effective_rank/block 1"], 9.0);
+        assert_eq!(scalars["stage_effective_rank/block_1"], 9.0);
         assert!(!scalars.contains_key("collapse/position_share"));
     }
 

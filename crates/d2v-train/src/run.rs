@@ -365,11 +365,7 @@ fn describe_watched(line: &mut StepMetrics, watched: &Watched, verdict: Option<&
     line.loss_over_predict_zero = Some(seen.predict_zero_ratio);
     line.raw_target_std = seen.stages.get(&crate::collapse::Stage::Teacher).map(|stage| stage.raw_std);
     line.stages = seen.stages.iter().map(|(stage, statistics)| StageMetrics::new(*stage, statistics)).collect();
-    line.verdict = verdict.map(|verdict| match verdict.state {
-        Health::Healthy => "healthy".to_owned(),
-        Health::Suspicious => "suspicious".to_owned(),
-        Health::Collapsed => "collapsed".to_owned(),
-    });
+    line.verdict = verdict.cloned();
 }
 
 impl Clock {

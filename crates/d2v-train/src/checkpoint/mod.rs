@@ -48,6 +48,15 @@ pub struct CheckpointTensors {
     pub optimizer: BTreeMap<String, Tensor>,
 }
 
+/// Writes named tensors to one safetensors file and waits until it is on the disk; an existing file is replaced, not
+/// atomically.
+///
+/// # Errors
+/// If a tensor's kind is not stored, or the system refuses.
+pub fn write_tensors(path: &std::path::Path, tensors: &BTreeMap<String, Tensor>) -> Result<(), CheckpointError> {
+    tensor_file::write(path, tensors).map(drop)
+}
+
 /// What made a checkpoint, for reports and for whoever must find out why a number differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::alarm::Alarm;
 use super::clue::Clue;
 
 /// What a collapse looks like: the three scenarios of the data2vec paper (section 5, "Representation collapse"), one
 /// that its users met later, and none of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scenario {
     /// The learning rate is too high or its warm-up too short: the student jumps to a trivial answer, the teacher

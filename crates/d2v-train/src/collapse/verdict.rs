@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::alarm::Alarm;
 use super::clue::Clue;
 use super::scenario::Scenario;
 
 /// How a run is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
     /// Nothing raised an alarm.
@@ -21,7 +21,7 @@ pub enum RunState {
 }
 
 /// The watch's answer to one observation. Its `Display` is meant to be read by a person.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The step of the observation.
     pub step: u64,

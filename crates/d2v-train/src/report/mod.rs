@@ -31,8 +31,6 @@ pub struct ReportExtras {
     pub pictures: Vec<Picture>,
     /// The probe's results; without them the report says how to get them.
     pub probe: Option<ProbeTable>,
-    /// What the collapse watch thinks of the run.
-    pub verdict: Option<ReportVerdict>,
 }
 
 /// A picture to be embedded.
@@ -53,26 +51,6 @@ pub struct ProbeTable {
     pub rows: Vec<Vec<String>>,
     /// How the figures were made: data, numbers of samples, the meaning of the intervals.
     pub note: String,
-}
-
-/// The collapse watch's verdict.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReportVerdict {
-    /// Its gist, which chooses the colour.
-    pub health: Health,
-    /// What was seen and what to change, in sentences.
-    pub words: String,
-}
-
-/// The gist of a verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// Nothing points to a collapse.
-    Healthy,
-    /// Something does, though not for long enough or not strongly enough.
-    Suspicious,
-    /// The representation has collapsed, or the run has diverged.
-    Collapsed,
 }
 
 /// A run folder, read.
@@ -118,6 +96,7 @@ impl RunRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collapse::{RunState, Scenario, Stage, Verdict};
     use crate::metrics::{MetricsLog, StageMetrics};
     use crate::sessions::record_session;
     use std::collections::BTreeMap;
@@ -132,9 +111,9 @@ mod tests {
         let mut log = MetricsLog::open(run, 0).unwrap();
         for step in 1..=steps {
             let watched = (step % 10 == 0).then_some(0.5);
-            let stages = ["front end", "block 1"].map(|name| StageMetrics {
-                name: name.to_owned(),
-                std: 0.5,
+            let stages = [Stage::FrontEnd, Stage::Block(1)].map(|stage| StageMetrics {
+                stage,
+                raw_std: 0.5,
                 effective_rank: 12.0,
             });
             let metrics = StepMetrics {
@@ -145,10 +124,26 @@ mod tests {
                 effective_rank: watched.map(|value| value * 24.0),
                 position_share: watched,
                 r2: watched,
+                verdict: watched.map(|_| verdict(step, RunState::Healthy)),
                 stages: if watched.is_some() { stages.to_vec() } else { Vec::new() },
                 ..Default::default()
             };
             log.append(&metrics).unwrap();
+        }
+    }
+
+    fn verdict(step: u64, state: RunState) -> Verdict {
+        let healthy = state == RunState::Healthy;
+        Verdict {
+            step,
+            state,
+            scenario: (!healthy).then_some(Scenario::Tau),
+            evidence: if healthy {
+                vec![]
+            } else {
+                vec!["position explains 0.9 > 0.7 of the targets".into()]
+            },
+            advice: if healthy { String::new() } else { "Raise tau.".into() },
         }
     }
 
@@ -164,7 +159,6 @@ mod tests {
                 rows: vec![vec!["student".into(), "81.2 ± 0.8 %".into()]],
                 note: "10,000 & 5,000 samples".into(),
             }),
-            verdict: Some(ReportVerdict { health: Health::Healthy, words: "No sign of a collapse.".into() }),
         }
     }
 
@@ -176,11 +170,11 @@ mod tests {
         let html = report(run.path(), &extras());
         for expected in [
             "Healthy",
-            "No sign of a collapse.",
+            "no sign of collapse",
             "40 s",
             "2,560",
             "81.2 ± 0.8 %",
-            "block 1",
+            "block_1",
             "libtorch",
             "2.11.0",
             "data:image/png;base64,bm90IHJlYWxseSBhIHBpY3R1cmU=",
@@ -224,6 +218,27 @@ mod tests {
         let html = report(run.path(), &ReportExtras::default());
         assert!(html.contains("No step has been recorded"));
         assert!(html.contains("d2v probe"), "how to get the probe's table is missing");
+    }
+
+    #[test]
+    fn a_verdict_is_told_with_its_evidence_and_not_forgotten() {
+        let run = tempfile::tempdir().unwrap();
+        let mut log = MetricsLog::open(run.path(), 0).unwrap();
+        let mut append = |step, state| {
+            let metrics = StepMetrics { step, verdict: Some(verdict(step, state)), ..Default::default() };
+            log.append(&metrics).unwrap();
+        };
+        append(1, RunState::Healthy);
+        append(2, RunState::Collapsed);
+        let html = report(run.path(), &ReportExtras::default());
+        for expected in ["Collapsed", "position explains 0.9 &gt; 0.7 of the targets", "Raise tau."] {
+            assert!(html.contains(expected), "{expected:?} is missing");
+        }
+        append(3, RunState::Suspicious);
+        append(4, RunState::Healthy);
+        let html = report(run.path(), &ReportExtras::default());
+        assert!(html.contains("Healthy"));
+        assert!(html.contains("collapsed at update 2"), "what came before is forgotten");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart::Chart;
-use super::{Health, Picture, ProbeTable, ReportExtras, ReportVerdict, RunRecord, curves};
+use super::{Picture, ProbeTable, ReportExtras, RunRecord, curves};
+use crate::collapse::{RunState, Stage, Verdict};
 use crate::human_numbers::{count, duration, flops_rate, number, percent};
 use crate::metrics::{StageMetrics, StepMetrics};
 use crate::output_error::OutputError;
@@ -29,7 +30,7 @@ pub(super) fn render(run: &RunRecord, extras: &ReportExtras) -> Result<String, O
                 header {
                     p.kind { "data2vec run" }
                     h1 { (run.name) }
-                    (verdict(extras.verdict.as_ref(), run.metrics.last()))
+                    (verdict(&run.metrics))
                     (facts(run))
                 }
                 main {
@@ -47,22 +48,41 @@ pub(super) fn render(run: &RunRecord, extras: &ReportExtras) -> Result<String, O
     Ok(page.into_string())
 }
 
-fn verdict(verdict: Option<&ReportVerdict>, last: Option<&StepMetrics>) -> Markup {
-    let (class, gist) = match verdict.map(|verdict| verdict.health) {
-        Some(Health::Healthy) => ("healthy", "Healthy"),
-        Some(Health::Suspicious) => ("suspicious", "Suspicious"),
-        Some(Health::Collapsed) => ("collapsed", "Collapsed"),
-        None => ("unknown", "No verdict"),
+/// The collapse watch's last verdict, and its gravest if that came earlier.
+fn verdict(metrics: &[StepMetrics]) -> Markup {
+    let verdicts: Vec<&Verdict> = metrics.iter().filter_map(|step| step.verdict.as_ref()).collect();
+    let Some(last) = verdicts.last() else {
+        return html! {
+            div.verdict.unknown { strong { "No verdict" } p { "The collapse watch has not looked at this run." } }
+        };
     };
-    let words = match (verdict, last.and_then(|step| step.verdict.as_deref())) {
-        (Some(verdict), _) => verdict.words.clone(),
-        (None, Some(recorded)) => format!("The collapse watch last recorded: {recorded}."),
-        (None, None) => "The collapse watch has not looked at this run.".to_owned(),
+    // The first of the gravest: `max_by_key` would give the last.
+    let gravest = verdicts.iter().rev().max_by_key(|verdict| verdict.state);
+    let (class, gist) = match last.state {
+        RunState::Healthy => ("healthy", "Healthy"),
+        RunState::Suspicious => ("suspicious", "Suspicious"),
+        RunState::Collapsed => ("collapsed", "Collapsed"),
     };
     html! {
         div class={ "verdict " (class) } {
             strong { (gist) }
-            p { (words) }
+            div {
+                @if let Some(scenario) = last.scenario {
+                    p { "At update " (count(last.step)) " it looks like: " (scenario) "." }
+                    ul { @for line in &last.evidence { li { (line) } } }
+                    p { b { "What to change: " } (last.advice) }
+                } @else {
+                    p { "The collapse watch saw no sign of collapse at update " (count(last.step)) ", its last look." }
+                }
+                @if let Some(earlier) = gravest.filter(|verdict| verdict.state > last.state) {
+                    p {
+                        "Before, the run was found "
+                        (if earlier.state == RunState::Collapsed { "collapsed" } else { "suspicious" })
+                        " at update " (count(earlier.step))
+                        @if let Some(scenario) = earlier.scenario { ": " (scenario) } "."
+                    }
+                }
+            }
         }
     }
 }
@@ -207,7 +227,7 @@ fn stage_section(metrics: &[StepMetrics]) -> Markup {
             div.card.scroll {
                 table {
                     thead {
-                        tr { th {} th colspan="3" { "Effective rank" } th colspan="3" { "Standard deviation" } }
+                        tr { th {} th colspan="3" { "Effective rank" } th colspan="3" { "Standard deviation within samples" } }
                         tr {
                             th { "Stage" }
                             th.number { "first" } th.number { "last" } th { "course" }
@@ -216,7 +236,7 @@ fn stage_section(metrics: &[StepMetrics]) -> Markup {
                     }
                     tbody {
                         @for stage in *last {
-                            (stage_row(&stage.name, &watched))
+                            (stage_row(stage.stage, &watched))
                         }
                     }
                 }
@@ -225,9 +245,9 @@ fn stage_section(metrics: &[StepMetrics]) -> Markup {
     }
 }
 
-fn stage_row(name: &str, watched: &[&[StageMetrics]]) -> Markup {
+fn stage_row(stage: Stage, watched: &[&[StageMetrics]]) -> Markup {
     let course: Vec<&StageMetrics> =
-        watched.iter().filter_map(|stages| stages.iter().find(|stage| stage.name == name)).collect();
+        watched.iter().filter_map(|stages| stages.iter().find(|found| found.stage == stage)).collect();
     let cells = |column: fn(&StageMetrics) -> f64| {
         let values: Vec<f64> = course.iter().map(|stage| column(stage)).collect();
         let end = |value: Option<&f64>| value.copied().map(number).unwrap_or_default();
@@ -238,7 +258,7 @@ fn stage_row(name: &str, watched: &[&[StageMetrics]]) -> Markup {
         }
     };
     html! {
-        tr { th scope="row" { (name) } (cells(|stage| stage.effective_rank)) (cells(|stage| stage.std)) }
+        tr { th scope="row" { (stage) } (cells(|stage| stage.effective_rank)) (cells(|stage| stage.raw_std)) }
     }
 }
 

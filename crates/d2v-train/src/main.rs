@@ -1,0 +1,51 @@
+//! The program `d2v`: arguments in, exit code out.
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use d2v_train::commands::pretrain;
+use d2v_train::exit::Exit;
+use d2v_train::progress::Console;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Pretrains data2vec: a student predicts, at masked positions, what a moving average of itself makes of the whole
+/// input.
+#[derive(Debug, Parser)]
+#[command(name = "d2v", version, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  d2v pretrain                                       the tiny recipe on built-in pictures
+  d2v pretrain --data ~/pictures --out runs/mine     your own; the same command again goes on
+  d2v inspect --config configs/image-base.toml       parameters, arithmetic, memory
+  d2v masks --image cat.jpg --png masks.png          what the student sees
+  d2v doctor                                         what this machine can do
+
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 data, 4 diverged or collapsed, 130/143 on signals.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train, or go on with the run in --out.
+    Pretrain(pretrain::Args),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let console = Console::stderr();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).without_time().with_writer(console.clone()).init();
+    d2v_torch::settings::keep_freed_memory();
+    let result = match arguments.command {
+        Command::Pretrain(args) => pretrain::run(&args, &console),
+    };
+    match result.context("d2v") {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            tracing::error!("{error:#}");
+            Exit::of(&error).into()
+        }
+    }
+}
