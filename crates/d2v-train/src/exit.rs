@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::Error;
 use crate::schedule::ScheduleError;
 use crate::settings::SettingsError;
 use crate::signals::Signal;
@@ -54,10 +55,25 @@ impl Exit {
         if let Some(exit) = error.downcast_ref::<Self>() {
             return *exit;
         }
-        let usage = |cause: &(dyn std::error::Error + 'static)| {
-            cause.is::<SettingsError>() || cause.is::<ScheduleError>()
-        };
-        if error.chain().any(usage) { Self::Usage } else { Self::Failed }
+        error.chain().find_map(Self::of_cause).unwrap_or(Self::Failed)
+    }
+
+    /// What one error in a chain says of its kind.
+    fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        if cause.is::<SettingsError>() || cause.is::<ScheduleError>() {
+            return Some(Self::Usage);
+        }
+        match cause.downcast_ref::<Error>()? {
+            Error::Config { .. } | Error::Schedule(_) | Error::NothingHidden { .. } => Some(Self::Usage),
+            // What these refuse was configured.
+            Error::Masking(_)
+            | Error::Encoder(_)
+            | Error::Transformer(_)
+            | Error::Ema(_)
+            | Error::Targets(_) => Some(Self::Usage),
+            Error::Data(_) => Some(Self::Data),
+            _ => None,
+        }
     }
 }
 
@@ -99,6 +115,8 @@ mod tests {
         check(&settings(), 2);
         check(&settings().context("cannot start"), 2);
         check(&anyhow::Error::from(ScheduleError::NoSteps), 2);
+        check(&anyhow::Error::from(Error::from(ScheduleError::NoSteps)).context("cannot start"), 2);
+        check(&anyhow::Error::from(Error::NothingHidden { update: 1 }), 2);
         check(&anyhow!("no pictures").context(Exit::Data).context("cannot start"), 3);
         check(&settings().context(Exit::Data), 3);
         check(&Err::<(), _>(anyhow!("NaN")).context(Exit::Diverged).unwrap_err(), 4);

@@ -1,7 +1,7 @@
 //! The promises of the whole store: what is saved comes back, what is damaged is named, a crash loses nothing.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -263,7 +263,8 @@ fn save_for_ever(run: &Path) -> ! {
     let first = latest.checkpoint.map_or(0, |checkpoint| checkpoint.step);
     for step in first.. {
         store.save(step, &tensors(step), &state(step)).unwrap();
-        eprintln!("safe {step}");
+        // One write, so that a kill cannot tear the line.
+        std::io::stderr().write_all(format!("safe {step}\n").as_bytes()).unwrap();
     }
     unreachable!("a run has fewer than 2^64 steps")
 }
@@ -275,7 +276,6 @@ fn killed_at_any_moment() {
         save_for_ever(Path::new(&run));
     }
     let run = tempfile::tempdir().unwrap();
-    let mut last_safe = 0;
     let mut leftovers = 0;
     for kill in 0..KILLS {
         let mut process = Command::new(std::env::current_exe().unwrap())
@@ -285,17 +285,14 @@ fn killed_at_any_moment() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut safe = lines.filter_map(|line| line.unwrap().strip_prefix("safe ")?.parse::<u64>().ok());
         // From the first save on, at a moment that moves through the save of a few milliseconds.
-        let first = lines.next().unwrap().unwrap();
+        let first_safe = safe.next().unwrap_or_else(|| panic!("the child ended before its first save"));
         std::thread::sleep(Duration::from_micros(kill * 1300));
         process.kill().unwrap();
         process.wait().unwrap();
-        for line in std::iter::once(first).chain(lines.map(Result::unwrap)) {
-            // The last line may be torn.
-            let safe = line.strip_prefix("safe ").and_then(|step| step.parse::<u64>().ok());
-            last_safe = last_safe.max(safe.unwrap_or_else(|| panic!("the child said {line:?}")));
-        }
+        let last_safe = safe.last().unwrap_or(first_safe);
         leftovers += names(run.path()).iter().filter(|name| name.starts_with('.')).count();
         let store = open(run.path(), 1);
         let latest = store.latest_intact::<State>().unwrap();

@@ -59,7 +59,8 @@ pub(super) fn nothing_ignored(
     let Some((path, known)) = first_ignored(given, resolved, &mut Vec::new()) else {
         return Ok(());
     };
-    let place = match overrides.iter().rev().find(|setting| path.starts_with(setting.path())) {
+    let sets = |setting: &&Override| path.starts_with(setting.path()) || setting.path().starts_with(&path);
+    let place = match overrides.iter().rev().find(sets) {
         Some(setting) => setting.place(),
         None => {
             let line = path.last().and_then(|key| line_of_key(&source.text, 0, key));
@@ -93,16 +94,18 @@ fn first_ignored(
 
 /// Turns the parser's message into an error; `override_path` and `good` are set when an override is to blame.
 fn explain(place: Place, message: &str, override_path: &[String], good: Option<&Table>) -> SettingsError {
+    let changes_kind = override_path.last().is_some_and(|key| key == "kind");
     // Serde's own wording, pinned by a test: unknown field `x`, expected one of `a`, `b`.
     let mut quoted = message.split('`').skip(1).step_by(2).map(str::to_owned);
-    if message.starts_with("unknown field `") {
+    if message.starts_with("unknown field `") && !changes_kind {
         let field = quoted.next().unwrap_or_default();
         let known: Vec<String> = quoted.collect();
         let at = override_path.iter().position(|key| *key == field);
+        // A key that the override names may exist by that very name in another table.
+        let elsewhere = at.and(good).and_then(|good| path_ending_in(good, &field));
         let key = at.map_or_else(|| field.clone(), |at| override_path[..=at].join("."));
-        // The very key may exist in another table.
-        if let Some(elsewhere) = good.and_then(|good| path_ending_in(good, &field)) {
-            return SettingsError::UnknownKey { place, key, nearest: elsewhere, known };
+        if let Some(nearest) = elsewhere {
+            return SettingsError::UnknownKey { place, key, nearest, known };
         }
         return unknown_key(place, key, &field, known);
     }
@@ -113,7 +116,7 @@ fn explain(place: Place, message: &str, override_path: &[String], good: Option<&
             return SettingsError::UnknownValue { place, value, nearest, known };
         }
     }
-    let hint = if override_path.last().is_some_and(|key| key == "kind") {
+    let hint = if changes_kind {
         Some(
             "another kind has other keys: set the whole table, such as --set \"table={ kind = 'constant', ... }\"",
         )

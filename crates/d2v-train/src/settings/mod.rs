@@ -104,6 +104,8 @@ pub fn load<T: Serialize + DeserializeOwned>(
 /// # Errors
 /// If TOML cannot express a value, such as an integer above 2^63 - 1.
 pub fn to_toml<T: Serialize>(config: &T) -> Result<String, SettingsError> {
+    // The writer alone would let integers through that no reader accepts.
+    Table::try_from(config).map_err(|error| unwritable(&error))?;
     toml::to_string_pretty(config).map_err(|error| unwritable(&error))
 }
 
@@ -230,7 +232,7 @@ final_lr = 1e-5
         check_message(
             &in_text("'cosine'", "'cosin'"),
             &[],
-            "tiny.toml, line 11: unknown value `cosin`; the nearest is `cosine` (known here: constant, cosine)",
+            "tiny.toml, line 12: unknown value `cosin`; the nearest is `cosine` (known here: constant, cosine)",
         );
         check_message(
             TEXT,
@@ -244,6 +246,11 @@ final_lr = 1e-5
         );
         check_message(
             TEXT,
+            &["schedule={ kind='constant', warmup=1 }"],
+            "--set schedule={ kind='constant', warmup=1 }: unknown key `warmup`; no key can stand here, remove it",
+        );
+        check_message(
+            TEXT,
             &["batch_size=1"],
             "--set batch_size=1: unknown key `batch_size`; the nearest is `data.batch_size`",
         );
@@ -252,11 +259,15 @@ final_lr = 1e-5
     #[test]
     fn stray_keys_of_a_kind_without_any_are_refused() {
         let text = TEXT.replace("'cosine'", "'constant'");
-        check_message(&text, &[], "tiny.toml, line 13: unknown key `warmup`; no key can stand here");
+        check_message(
+            &text,
+            &[],
+            "tiny.toml, line 14: unknown key `final_lr`; no key can stand here, remove it",
+        );
         check_message(
             TEXT,
             &["schedule.kind=constant"],
-            "--set schedule.kind=constant: unknown key `warmup`",
+            "--set schedule.kind=constant: unknown field `final_lr`, there are no fields; another kind has other keys",
         );
     }
 
