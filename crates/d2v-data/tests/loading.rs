@@ -1,9 +1,6 @@
 //! The laws of the loader: order, threads, seeks, unreadable samples, and what happens to threads.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a failure here is a failed test, and the lint exempts only test functions"
-)]
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use d2v_data::{
     Batch, Cursor, Dataset, Error, Evaluation, EvaluationConfig, ImageRgb, ImageTransform, Loader,

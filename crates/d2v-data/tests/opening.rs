@@ -1,9 +1,6 @@
 //! What `open` makes of folders, archives, shards and IDX files, honest and hostile; all files are made here.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a failure here is a failed test, and the lint exempts only test functions"
-)]
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use d2v_data::{Dataset, Error, OpenOptions, RawSample, Split, open};
 use flate2::Compression;

@@ -3,10 +3,7 @@
 //! The probe is ridge regression onto one-hot labels, in closed form; it never sees the test part. Accuracy by chance
 //! is 10 %.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a failure here is a failed test, and the lint exempts only test functions"
-)]
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use d2v_data::{Dataset, RawSample, Split, SyntheticConfig, SyntheticImages};
 use rand::{RngExt, SeedableRng};
