@@ -50,7 +50,7 @@ pub trait Dataset: Send + Sync {
 
 /// Which part of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Split {
     /// The `train` level; everything, if the data has no such level.
     Train,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// From a picture of any size to one of `size_px` by `size_px`. All resizing is bicubic with antialias.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Geometry {
     /// A random box, resized: the published augmentation.
     RandomResizedCrop {

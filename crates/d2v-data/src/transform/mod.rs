@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 /// How a decoded sample becomes the network's input; one variant per modality.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "modality", rename_all = "snake_case")]
+#[serde(tag = "modality", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Transform {
     /// For pictures.
@@ -76,7 +76,7 @@ impl Transform {
 /// let transform: ImageTransform = toml::from_str(r#"
 ///     flip_probability = 0.5
 ///     [geometry]
-///     kind = "random_shift"
+///     kind = "random-shift"
 ///     size_px = 32
 ///     max_shift_px = 4
 /// "#)?;
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(with("colour_jitter.brightness = -1.0"), Ok(false));
         assert_eq!(with("normalisation.std = [0.0, 1.0, 1.0]"), Ok(false));
         assert_eq!(with("geometry = { kind = 'resize', size_px = 0 }"), Ok(false));
-        assert_eq!(with("geometry = { kind = 'random_shift', size_px = 8, max_shift_px = 8 }"), Ok(false));
+        assert_eq!(with("geometry = { kind = 'random-shift', size_px = 8, max_shift_px = 8 }"), Ok(false));
         assert!(with("geometry = { kind = 'resize', size_px = 8, stray = 1 }").is_err());
         assert!(with("stray = 1").is_err());
         let transform = Transform::Image(ImageTransform::small(28, 3));

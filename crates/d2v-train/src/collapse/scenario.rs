@@ -10,7 +10,7 @@ use super::clue::Clue;
 /// What a collapse looks like: the three scenarios of the data2vec paper (section 5, "Representation collapse"), one
 /// that its users met later, and none of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Scenario {
     /// The learning rate is too high or its warm-up too short: the student jumps to a trivial answer, the teacher
     /// follows.

@@ -10,7 +10,7 @@ use super::scenario::Scenario;
 
 /// How a run is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum RunState {
     /// Nothing raised an alarm.
     Healthy,

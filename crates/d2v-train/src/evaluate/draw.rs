@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The two halves of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Part {
     /// What the probe is fitted to.
     Train,

@@ -9,7 +9,7 @@ use super::Error;
 
 /// How the tokens of a sample become one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
 pub enum Pooling {
     /// The mean over real tokens.
     TokenMean {

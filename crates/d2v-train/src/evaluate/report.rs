@@ -34,7 +34,7 @@ pub struct Entry {
 
 /// What a run is in a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// One of the runs that the report is about; several are taken to differ in their seed only.
     Run,
@@ -98,7 +98,7 @@ impl RunScores {
 
 /// A difference that a report draws.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Comparison {
     /// A run's student minus the same network at its random start.
     OverRandom,

@@ -15,7 +15,7 @@ use super::linear_probe::{LinearProbe, LinearProbeConfig};
 
 /// Which weights of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum NetworkKind {
     /// The trained network.
     Student,
@@ -37,7 +37,7 @@ impl fmt::Display for NetworkKind {
 
 /// A way to read labels from features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Probe {
     /// Logistic regression on all training labels, see [`linear_probe`](super::linear_probe).
     Linear {},

@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn tri_stage_decays_by_factor_or_by_amount() {
-        let text = "kind='tri_stage'\npeak_lr=1\nwarmup={fraction=0.1}\nhold={fraction=0.5}\n";
+        let text = "kind='tri-stage'\npeak_lr=1\nwarmup={fraction=0.1}\nhold={fraction=0.5}\n";
         let start = [(0, 0.01), (5, 0.505), (10, 1.0), (59, 1.0), (60, 1.0)];
         for (decay, halfway) in [("", 0.1), ("decay='exponential'", 0.1), ("decay='linear'", 0.505)] {
             let text = format!("{text}{decay}");
@@ -153,7 +153,7 @@ mod tests {
         check(&cosine(4), 4, &[(3, 0.75), (4, 0.5)]);
         check(&cosine(0), 4, &[(0, 1.0), (2, 0.75), (4, 0.5)]);
         for warmup in [1, 2] {
-            let text = format!("{}\npeak_at='last_warmup_step'", cosine(warmup));
+            let text = format!("{}\npeak_at='last-warmup-step'", cosine(warmup));
             check(&text, 4, &[(0, 0.0), (warmup, 1.0)]);
         }
     }
@@ -169,7 +169,7 @@ mod tests {
         check_refused(&format!("{cosine}1\nstart_lr=2"), 9, "start_lr = 2");
         check_refused(&format!("{cosine}1\nfinal_lr=2"), 9, "final_lr = 2");
         check_refused("kind='polynomial'\npeak_lr=1\nwarmup={steps=0}\npower=0", 9, "power = 0");
-        let tri_stage = "kind='tri_stage'\npeak_lr=1\nwarmup={steps=5}\nhold={steps=5}\n";
+        let tri_stage = "kind='tri-stage'\npeak_lr=1\nwarmup={steps=5}\nhold={steps=5}\n";
         check_refused(tri_stage, 9, "warmup and hold together takes 10 steps");
         check_refused(&format!("{tri_stage}final_scale=0"), 10, "above 0, or decay = \"linear\"");
         check_refused(&format!("{tri_stage}start_scale=1.1"), 10, "start_scale = 1.1");

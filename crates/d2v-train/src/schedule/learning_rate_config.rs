@@ -7,7 +7,7 @@ use super::{LearningRate, Length, Pace, ScheduleError};
 
 /// A learning rate schedule as written in a configuration, tagged by `kind`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum LearningRateConfig {
     /// `kind = "constant"`: warm-up, then the peak for ever.
     Constant {
@@ -36,7 +36,7 @@ pub enum LearningRateConfig {
         #[serde(default)]
         peak_at: PeakAt,
     },
-    /// `kind = "tri_stage"`: warm-up, hold at the peak, decay over the rest of the run (speech; text rows of the paper).
+    /// `kind = "tri-stage"`: warm-up, hold at the peak, decay over the rest of the run (speech; text rows of the paper).
     TriStage {
         /// The rate while it is held, at least 0.
         peak_lr: f64,
@@ -74,7 +74,7 @@ pub enum LearningRateConfig {
 
 /// Which update is the first to use the peak rate after a warm-up of `W` updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum PeakAt {
     /// The first one after the warm-up: `lr(W) = peak` (fairseq).
     #[default]
@@ -85,7 +85,7 @@ pub enum PeakAt {
 
 /// How a tri-stage schedule falls from the peak to its final rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum DecayShape {
     /// By the same factor in every update: what the published code does.
     #[default]

@@ -11,7 +11,7 @@ use super::ScheduleError;
 ///
 /// In TOML a table with one key: `{ steps = 500 }`, `{ epochs = 10 }`, `{ samples = 1_000_000 }` or `{ fraction = 0.03 }`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Length {
     /// Optimizer updates.
     Steps(u64),

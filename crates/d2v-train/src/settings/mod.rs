@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+    #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
     enum Schedule {
         Constant {},
         Cosine { warmup: u64, final_lr: f64 },
