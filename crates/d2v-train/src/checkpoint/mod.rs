@@ -34,6 +34,7 @@ use tch::Tensor;
 pub use error::{CheckpointError, Damage, Damaged};
 pub use reading::{latest_intact, read};
 pub use store::{CheckpointStore, Retention};
+pub use tensor_file::write_tensors;
 
 /// The tensors of a checkpoint, each by its name; their kinds, shapes and bits survive exactly.
 ///
@@ -46,15 +47,6 @@ pub struct CheckpointTensors {
     pub teacher: BTreeMap<String, Tensor>,
     /// The optimizer's moments and whatever else it keeps as tensors.
     pub optimizer: BTreeMap<String, Tensor>,
-}
-
-/// Writes named tensors to one safetensors file and waits until it is on the disk; an existing file is replaced, not
-/// atomically.
-///
-/// # Errors
-/// If a tensor's kind is not stored, or the system refuses.
-pub fn write_tensors(path: &std::path::Path, tensors: &BTreeMap<String, Tensor>) -> Result<(), CheckpointError> {
-    tensor_file::write(path, tensors).map(drop)
 }
 
 /// What made a checkpoint, for reports and for whoever must find out why a number differs.

@@ -1,7 +1,7 @@
 //! Named tensors to a safetensors file and back, bit for bit.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 
 use super::manifest::{FileRecord, hex};
-use super::{CheckpointError, Damage, Damaged};
+use super::{CheckpointError, Damage, Damaged, folders};
 
 /// Kinds that are stored, with their names in safetensors.
 const KINDS: [(Kind, Dtype); 9] = [
@@ -76,6 +76,30 @@ pub(super) fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<F
         file.write(&data)?;
     }
     file.finish()
+}
+
+/// Writes named tensors to a safetensors file of their own, outside any checkpoint; one that is there is replaced.
+///
+/// It is written aside, synced, and renamed into place: a crash leaves the old file or the new one.
+///
+/// # Errors
+/// If a tensor's kind is not stored, or the system refuses.
+pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<(), CheckpointError> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".writing");
+    let aside = Path::new(&aside);
+    match fs::remove_file(aside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(CheckpointError::io("remove", aside)(error));
+        }
+        _ => {}
+    }
+    write(aside, tensors)?;
+    fs::rename(aside, path).map_err(CheckpointError::io("rename", aside))?;
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folders::sync(folder),
+        _ => folders::sync(Path::new(".")),
+    }
 }
 
 /// Writes bytes to a new file and waits until they are on the disk.
@@ -241,7 +265,7 @@ mod tests {
         let tensors = [("b", Kind::Half), ("a", Kind::Half), ("c", Kind::Double)]
             .map(|(name, kind)| (name.to_owned(), Tensor::ones([3], (kind, tch::Device::Cpu))));
         write(&path, &tensors.into()).unwrap();
-        let bytes = std::fs::read(&path).unwrap();
+        let bytes = fs::read(&path).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
         let starts: Vec<(String, usize)> = file
             .iter()
@@ -262,6 +286,20 @@ mod tests {
         let reserved = BTreeMap::from([("__metadata__".to_owned(), Tensor::from(1.0))]);
         assert!(write(&path, &reserved).unwrap_err().to_string().contains("rename it"));
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_of_its_own_replaces_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("batch.safetensors");
+        fs::write(folder.path().join("batch.safetensors.writing"), b"of a killed run").unwrap();
+        for value in [1.0, 2.0] {
+            write_tensors(&path, &named(Tensor::from(value))).unwrap();
+            let bytes = fs::read(&path).unwrap();
+            let file = SafeTensors::deserialize(&bytes).unwrap();
+            assert_eq!(file.tensor("x").unwrap().data(), f64::to_le_bytes(value));
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
