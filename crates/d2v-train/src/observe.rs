@@ -42,7 +42,7 @@ pub struct Recent {
     pub loss: f64,
     /// Largest gradient norm since the last observation.
     pub grad_norm: f64,
-    /// Part of the warm-up that is over, 0 to 1.
+    /// Part of the run that its warm-up takes, 0 to 1.
     pub warmup_fraction: f64,
 }
 

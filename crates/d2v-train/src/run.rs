@@ -277,7 +277,7 @@ impl Run {
             let recent = Recent {
                 loss: since.loss(report),
                 grad_norm: since.grad_norm(report),
-                warmup_fraction: self.warmup_fraction(settings.update),
+                warmup_fraction: self.warmup_fraction(),
             };
             watched =
                 Some(observe(&self.learner, &self.state.config.loss, settings, seen, &spread, recent)?);
@@ -325,11 +325,9 @@ impl Run {
         Ok(stop.then_some(Finish::Collapsed(verdict)))
     }
 
-    fn warmup_fraction(&self, update: u64) -> f64 {
-        match self.schedules.learning_rate.warmup_steps() {
-            0 => 1.0,
-            steps => (update as f64 / steps as f64).min(1.0),
-        }
+    /// The part of the run that its warm-up takes.
+    fn warmup_fraction(&self) -> f64 {
+        self.schedules.learning_rate.warmup_steps() as f64 / self.schedules.steps.max(1) as f64
     }
 
     /// A checkpoint of what is now.
