@@ -64,7 +64,15 @@ impl Exit {
             return Some(Self::Usage);
         }
         match cause.downcast_ref::<Error>()? {
-            Error::Config { .. } | Error::Schedule(_) | Error::NothingHidden { .. } => Some(Self::Usage),
+            Error::Config { .. }
+            | Error::OtherConfiguration { .. }
+            | Error::Schedule(_)
+            | Error::NothingHidden { .. } => Some(Self::Usage),
+            Error::Torch(d2v_torch::Error::UnknownDevice(_) | d2v_torch::Error::CudaUnavailable(_)) => {
+                Some(Self::Usage)
+            }
+            // A setting of the data, not the data.
+            Error::Data(d2v_data::Error::Setting { .. }) => Some(Self::Usage),
             // What these refuse was configured.
             Error::Masking(_)
             | Error::Encoder(_)
@@ -72,6 +80,10 @@ impl Exit {
             | Error::Ema(_)
             | Error::Targets(_) => Some(Self::Usage),
             Error::Data(_) => Some(Self::Data),
+            Error::Evaluate(error) => Some(error.exit()),
+            Error::Torch(d2v_torch::Error::UnknownDevice(_) | d2v_torch::Error::CudaUnavailable(_)) => {
+                Some(Self::Usage)
+            }
             _ => None,
         }
     }
@@ -117,6 +129,13 @@ mod tests {
         check(&anyhow::Error::from(ScheduleError::NoSteps), 2);
         check(&anyhow::Error::from(Error::from(ScheduleError::NoSteps)).context("cannot start"), 2);
         check(&anyhow::Error::from(Error::NothingHidden { update: 1 }), 2);
+        let other = |key: &str| Error::OtherConfiguration { key: key.into(), before: "1".into(), now: "2".into() };
+        check(&anyhow::Error::from(other("seed")), 2);
+        check(&anyhow::Error::from(Error::from(d2v_torch::Error::UnknownDevice("gpu".into()))), 2);
+        let setting = d2v_data::Error::Setting { setting: "threads", value: "0".into(), rule: "must be at least 1" };
+        check(&anyhow::Error::from(Error::from(setting)), 2);
+        let empty = d2v_data::Error::NothingMatches { pattern: "*.tar".into() };
+        check(&anyhow::Error::from(Error::from(empty)), 3);
         check(&anyhow!("no pictures").context(Exit::Data).context("cannot start"), 3);
         check(&settings().context(Exit::Data), 3);
         check(&Err::<(), _>(anyhow!("NaN")).context(Exit::Diverged).unwrap_err(), 4);
