@@ -28,6 +28,7 @@ pub mod progress;
 pub mod report;
 pub mod sessions;
 pub mod tensorboard;
+pub mod unreadable;
 
 mod error;
 pub mod commands;

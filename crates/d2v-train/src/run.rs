@@ -8,7 +8,6 @@ use crate::config::{Precision, RunConfig, Schedules};
 use crate::flops::StepFlops;
 use crate::metrics::{MetricsLog, StageMetrics, StepMetrics};
 use crate::observe::{Recent, Spread, Watched, observe};
-use crate::output_error::OutputError;
 use crate::progress::{Console, LineEvery, Progress};
 use crate::report::CONFIG_FILE;
 use crate::run_state::{RunState, checkpoint_tensors, load_tensors};
@@ -16,6 +15,7 @@ use crate::sessions::{Session, record_session};
 use crate::signals::{Signal, Signals};
 use crate::step::{Learner, MaskedBatch, StepReport, StepSettings};
 use crate::tensorboard::EventWriter;
+use crate::unreadable::UnreadableList;
 use crate::{Error, Result, machine, settings};
 use d2v_data::Split;
 use d2v_masking::Mask;
@@ -48,6 +48,7 @@ pub struct Run {
     schedules: Schedules,
     learner: Learner,
     loader: MaskedLoader,
+    unreadable: UnreadableList,
     watch: CollapseWatch,
     verdict: Option<Verdict>,
     state: RunState,
@@ -128,6 +129,7 @@ impl Run {
             device,
             learner,
             loader,
+            unreadable: UnreadableList::open(out)?,
             watch: CollapseWatch::resume(config.collapse.clone(), state.watch.clone()),
             verdict: None,
             store,
@@ -156,6 +158,17 @@ impl Run {
     /// # Errors
     /// If data or disk fail. What was saved before stays.
     pub fn train(&mut self, signals: Option<&Signals>) -> Result<Finish> {
+        let finish = self.train_and_save(signals);
+        // Too many unreadable samples end a run; they are listed all the same.
+        self.unreadable.add(self.loader.skipped())?;
+        if !self.unreadable.is_empty() {
+            let (count, path) = (self.unreadable.len(), self.unreadable.path().display());
+            tracing::warn!("{count} samples could not be read, and others took their place; see {path}");
+        }
+        finish
+    }
+
+    fn train_and_save(&mut self, signals: Option<&Signals>) -> Result<Finish> {
         let mut finish = Finish::Done;
         while self.state.step < self.schedules.steps {
             if let Some(end) = self.update()? {
@@ -172,7 +185,6 @@ impl Run {
         }
         self.save()?;
         self.events.flush()?;
-        self.write_skipped_samples()?;
         Ok(finish)
     }
 
@@ -334,20 +346,8 @@ impl Run {
     fn save(&mut self) -> Result<()> {
         self.state.seconds = self.clock.seconds();
         self.metrics.sync()?;
+        self.unreadable.add(self.loader.skipped())?;
         self.store.save(self.state.step, &checkpoint_tensors(&self.learner), &self.state)?;
-        Ok(())
-    }
-
-    /// `unreadable.json`: the samples that could not be read, and why.
-    fn write_skipped_samples(&self) -> Result<()> {
-        let skipped = self.loader.skipped();
-        if skipped.is_empty() {
-            return Ok(());
-        }
-        let path = self.out.join("unreadable.json");
-        tracing::warn!("{} samples could not be read and were replaced; see {}", skipped.len(), path.display());
-        write_atomically(&path, |file| Ok(serde_json::to_writer_pretty(file, &skipped)?))
-            .map_err(OutputError::io("write", &path))?;
         Ok(())
     }
 }
