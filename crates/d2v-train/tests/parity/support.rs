@@ -7,16 +7,16 @@ use std::path::PathBuf;
 use tch::{Kind, Tensor};
 
 /// A case folder under `tests/golden`.
-pub struct Case {
+pub(crate) struct Case {
     /// `case.json`.
-    pub facts: serde_json::Value,
+    pub(crate) facts: serde_json::Value,
     f32: Parameters,
     f64: Parameters,
 }
 
 impl Case {
     /// Reads a folder.
-    pub fn load(name: &str) -> Case {
+    pub(crate) fn load(name: &str) -> Case {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
         let read = |file: &str| {
             let path = folder.join(file);
@@ -30,18 +30,18 @@ impl Case {
     }
 
     /// A tensor of the f32 run, floating ones in `kind`.
-    pub fn get(&self, name: &str, kind: Kind) -> Tensor {
+    pub(crate) fn get(&self, name: &str, kind: Kind) -> Tensor {
         let tensor = self.f32.get(name).unwrap_or_else(|| panic!("the case has no {name}"));
         if tensor.is_floating_point() { tensor.to_kind(kind) } else { tensor.shallow_clone() }
     }
 
     /// Weights `w.student.*` or `w.teacher.*` without that prefix.
-    pub fn weights(&self, prefix: &str, kind: Kind) -> Parameters {
+    pub(crate) fn weights(&self, prefix: &str, kind: Kind) -> Parameters {
         self.f32.under(prefix).iter().map(|(name, t)| (name.to_owned(), t.to_kind(kind))).collect()
     }
 
     /// Compares with the stored result: in f64 to 1e-9 where the f64 run stored it, in f32 to the case's `atol_f32`.
-    pub fn check(&self, name: &str, got: &Tensor) {
+    pub(crate) fn check(&self, name: &str, got: &Tensor) {
         let (expected, atol) = if got.kind() == Kind::Double {
             match self.f64.get(name) {
                 Some(expected) => (expected.shallow_clone(), 1e-9),
@@ -55,23 +55,18 @@ impl Case {
         assert!(worst <= atol, "{name} ({:?}): off by {worst:e}, allowed {atol:e}", got.kind());
     }
 
-    /// Whether the f64 run stored a tensor.
-    pub fn stores_f64(&self, name: &str) -> bool {
-        self.f64.get(name).is_some()
-    }
-
     fn atol(&self, name: &str) -> f64 {
         self.facts["tensors"][name]["atol_f32"].as_f64().unwrap_or_else(|| panic!("no atol_f32 for {name}"))
     }
 
     /// The facts of the f32 or the f64 run.
-    pub fn run(&self, kind: Kind) -> &serde_json::Value {
+    pub(crate) fn run(&self, kind: Kind) -> &serde_json::Value {
         &self.facts[if kind == Kind::Double { "float64" } else { "float32" }]
     }
 }
 
 /// Compares two numbers relatively.
-pub fn check_number(what: &str, got: f64, expected: f64, relative: f64) {
+pub(crate) fn check_number(what: &str, got: f64, expected: f64, relative: f64) {
     let gap = (got - expected).abs();
     assert!(gap <= relative * expected.abs(), "{what}: {got} against {expected}, relative {:e}", gap / expected.abs());
 }

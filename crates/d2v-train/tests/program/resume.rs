@@ -1,0 +1,161 @@
+//! A run that is interrupted ends like one that is not: same weights, same optimizer, same log, bit for bit.
+
+use crate::tiny_run::{Running, STEPS, TinyRun, read};
+use d2v_torch::seed;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// Kills in [`killed_at_any_moment`], unless `D2V_KILLS` says another number.
+const KILLS: u64 = 5;
+
+/// The run that all others here are compared with: never interrupted.
+fn uninterrupted() -> &'static TinyRun {
+    static RUN: OnceLock<TinyRun> = OnceLock::new();
+    RUN.get_or_init(|| {
+        let run = TinyRun::new();
+        run.run(&[], 0);
+        assert_eq!(run.checkpoints(), [STEPS - 5, STEPS], "the last two are kept");
+        run
+    })
+}
+
+/// A number in [0, 1) that is the same in every run of the tests.
+fn random(purpose: u64, index: u64) -> f64 {
+    seed::unit(&[2022, purpose, index])
+}
+
+/// Starts the run and waits until the log has a line of `step` or later.
+#[track_caller]
+fn start_and_wait_for(run: &TinyRun, step: u64) -> Running {
+    let mut running = run.start(&[]);
+    assert!(running.wait_until("a step", || run.logged_step() >= step), "ended before step {step}");
+    running
+}
+
+#[test]
+fn killed_at_any_moment() {
+    let kills = std::env::var("D2V_KILLS").map_or(KILLS, |n| n.parse().expect("D2V_KILLS is a number"));
+    let expected = uninterrupted();
+    let session = Instant::now();
+    let opened_after = {
+        let run = TinyRun::new();
+        let _running = start_and_wait_for(&run, 1);
+        session.elapsed()
+    };
+    let run = TinyRun::new();
+    for kill in 0..kills {
+        // One in three while the program starts or reads its checkpoint; the others spread over the run.
+        let running = if kill % 3 == 2 {
+            let running = run.start(&[]);
+            std::thread::sleep(opened_after.mul_f64(random(0, kill)));
+            running
+        } else {
+            let reached = (STEPS - 8) * kill / kills;
+            let running = start_and_wait_for(&run, 1.max(reached));
+            std::thread::sleep(Duration::from_secs_f64(0.02 * random(1, kill)));
+            running
+        };
+        assert!(running.kill(), "the run ended before kill {kill}");
+    }
+    run.run(&[], 0);
+    run.assert_ended_like(expected, &format!("{kills} kills"));
+}
+
+#[test]
+fn signals_save_and_the_run_goes_on() {
+    let expected = uninterrupted();
+    let run = TinyRun::new();
+    for (step, signal, code) in [(3, "INT", 130), (18, "TERM", 143)] {
+        let running = start_and_wait_for(&run, step);
+        running.signal(signal);
+        assert_eq!(running.end().code(), Some(code), "{signal}");
+        let saved = run.checkpoints().pop().expect("a signal saves");
+        assert!((step..STEPS).contains(&saved), "{signal}: saved at step {saved}, after step {step}");
+        assert!(run.out().join("report.html").exists(), "{signal}: report");
+    }
+    run.run(&[], 0);
+    run.assert_ended_like(expected, "signals");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let run = TinyRun::new();
+    // An update of many micro-batches takes far longer than the two signals.
+    let mut running = run.start(&["--set", "train.accumulate=4000"]);
+    assert!(running.wait_until("the start", || run.out().join("metrics.jsonl").exists()), "ended early");
+    running.signal("INT");
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(running.is_running(), "the first signal waits for the step");
+    running.signal("TERM");
+    let sent = Instant::now();
+    assert_eq!(running.end().code(), Some(143));
+    assert!(sent.elapsed() < Duration::from_secs(1), "took {:?}", sent.elapsed());
+    assert_eq!(run.checkpoints(), [0; 0], "nothing is saved in the middle of a step");
+}
+
+#[test]
+fn threads_of_the_loader_change_nothing() {
+    let run = TinyRun::new();
+    run.run(&["--set", "data.threads=3", "--set", "data.queue=2"], 0);
+    run.assert_ended_like(uninterrupted(), "three threads");
+}
+
+/// Flips one bit in the middle of a file.
+fn damage(path: &std::path::Path) {
+    let mut bytes = read(path);
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_the_one_before_it_used() {
+    let run = TinyRun::new();
+    run.run(&[], 0);
+    let newest = run.checkpoint_file(STEPS, "teacher");
+    damage(&newest);
+    let messages = run.run(&[], 0);
+    assert!(messages.contains(newest.to_str().unwrap()), "the file is named: {messages}");
+    assert!(messages.contains("checksum"), "what is wrong is said: {messages}");
+    assert!(messages.contains(&format!("from step {}", STEPS - 5)), "the one before it: {messages}");
+    run.assert_ended_like(uninterrupted(), "damaged");
+}
+
+#[test]
+fn no_intact_checkpoint_is_an_error_and_nothing_is_lost() {
+    let run = TinyRun::new();
+    run.run(&[], 0);
+    let files = [STEPS - 5, STEPS].map(|step| run.checkpoint_file(step, "student"));
+    files.iter().for_each(|file| damage(file));
+    let log = read(&run.out().join("metrics.jsonl"));
+    let messages = run.run(&[], 1);
+    for file in &files {
+        assert!(messages.contains(file.to_str().unwrap()), "{} is named: {messages}", file.display());
+        assert!(file.exists(), "{} is gone", file.display());
+    }
+    assert_eq!(read(&run.out().join("metrics.jsonl")), log, "the log is left alone");
+}
+
+#[test]
+fn other_settings_are_refused_by_name() {
+    let run = TinyRun::new();
+    run.run(&["--steps", "2"], 0);
+    let check = |arguments: &[&str], key: &str| {
+        let messages = run.run(arguments, 2);
+        assert!(messages.contains(&format!("`{key}`")), "{messages}");
+    };
+    check(&["--steps", "2", "--set", "optimizer.weight_decay=0.1"], "optimizer.weight_decay");
+    check(&["--steps", "2", "--set", "seed=4"], "seed");
+    check(&["--steps", "3"], "train.length.steps");
+    // What does not change what is learnt may change.
+    run.run(&["--steps", "2", "--set", "checkpoint.keep_last=3", "--set", "data.threads=2"], 0);
+}
+
+#[test]
+fn two_processes_do_not_share_a_folder() {
+    let run = TinyRun::new();
+    let mut running = run.start(&["--set", "train.accumulate=4000"]);
+    assert!(running.wait_until("the start", || run.out().join("metrics.jsonl").exists()), "ended early");
+    let messages = run.run(&[], 1);
+    assert!(messages.contains("another run is writing"), "{messages}");
+}
