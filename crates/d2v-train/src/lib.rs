@@ -21,12 +21,17 @@ pub mod evaluate;
 pub mod flops;
 pub mod human_numbers;
 pub mod machine;
+pub mod mask_strip;
 pub mod mask_text;
 pub mod metrics;
+pub mod openmp;
 pub mod picture;
 pub mod progress;
+pub mod recipes;
 pub mod report;
 pub mod sessions;
+pub mod step_parts;
+pub mod step_timing;
 pub mod tensorboard;
 pub mod unreadable;
 

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use d2v_train::commands::pretrain;
+use d2v_train::commands::{masks, pretrain, probe, report};
 use d2v_train::exit::Exit;
 use d2v_train::progress::Console;
 use std::process::ExitCode;
@@ -20,6 +20,7 @@ struct Arguments {
 const EXAMPLES: &str = "Examples:
   d2v pretrain                                       the tiny recipe on built-in pictures
   d2v pretrain --data ~/pictures --out runs/mine     your own; the same command again goes on
+  d2v probe --run runs/mine                          what its features are worth, beside an untrained network's
   d2v inspect --config configs/image-base.toml       parameters, arithmetic, memory
   d2v masks --image cat.jpg --png masks.png          what the student sees
   d2v doctor                                         what this machine can do
@@ -30,16 +31,32 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 data, 4 diverged or co
 enum Command {
     /// Train, or go on with the run in --out.
     Pretrain(pretrain::Args),
+    /// Show masks of a sampler in the terminal, or over a picture.
+    Masks(masks::Args),
+    /// Say how much of the labels can be read from what runs have learnt, beside the same networks untrained.
+    Probe(probe::Args),
+    /// Write a run's report.html again.
+    Report(report::Args),
 }
 
 fn main() -> ExitCode {
+    d2v_train::openmp::wait_without_spinning();
     let arguments = Arguments::parse();
     let console = Console::stderr();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).without_time().with_writer(console.clone()).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .without_time()
+        .with_ansi(console.is_terminal())
+        .with_writer(console.clone())
+        .init();
     d2v_torch::settings::keep_freed_memory();
     let result = match arguments.command {
         Command::Pretrain(args) => pretrain::run(&args, &console),
+        Command::Masks(args) => masks::run(&args),
+        Command::Probe(args) => probe::run(&args),
+        Command::Report(args) => report::run(&args),
     };
     match result.context("d2v") {
         Ok(exit) => exit.into(),
