@@ -29,3 +29,8 @@ pub use tau::Tau;
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// The README's example, compiled and run with the other documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
