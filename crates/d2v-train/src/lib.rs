@@ -17,12 +17,14 @@ pub mod settings;
 
 pub mod atomic_file;
 pub mod checkpoint;
+pub mod doctor;
 pub mod evaluate;
 pub mod flops;
 pub mod human_numbers;
 pub mod machine;
 pub mod mask_strip;
 pub mod mask_text;
+pub mod memory_estimate;
 pub mod metrics;
 pub mod openmp;
 pub mod picture;

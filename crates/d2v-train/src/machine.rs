@@ -1,6 +1,7 @@
 //! What the machine is and what it can do.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -34,10 +35,34 @@ pub fn describe(device: Device) -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZeroUsize::get);
     let memory = total_memory_bytes().map_or(String::new(), |bytes| format!(", {:.0} GiB", bytes as f64 / 1024f64.powi(3)));
     let device = match device {
-        Device::Cuda(index) => format!(", CUDA device {index}"),
+        Device::Cuda(_) => format!(", {}", device_name(device)),
         _ => String::new(),
     };
     format!("{}, {cores} cores, {} libtorch threads{memory}{device}", processor(), tch::get_num_threads())
+}
+
+/// A device's name: that of the GPU as far as the driver tells it, `cpu` for the CPU.
+pub fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => match gpu_models().as_slice() {
+            [] => format!("CUDA device {index}"),
+            // The driver counts devices in another order than CUDA does, and includes hidden ones.
+            models => models.join(" or "),
+        },
+        _ => "cpu".to_owned(),
+    }
+}
+
+/// The models of GPU that the NVIDIA driver lists, each once.
+pub fn gpu_models() -> Vec<String> {
+    let Ok(folders) = std::fs::read_dir("/proc/driver/nvidia/gpus") else { return Vec::new() };
+    let mut models: Vec<String> = folders
+        .filter_map(|folder| std::fs::read_to_string(folder.ok()?.path().join("information")).ok())
+        .filter_map(|text| text.lines().find_map(|line| Some(line.strip_prefix("Model:")?.trim().to_owned())))
+        .collect();
+    models.sort();
+    models.dedup();
+    models
 }
 
 /// The processor's name, as far as the system tells it.
@@ -50,6 +75,22 @@ pub fn processor() -> String {
 /// Memory of the machine in bytes, where the system tells it.
 pub fn total_memory_bytes() -> Option<u64> {
     status_kib("/proc/meminfo", "MemTotal:").map(|kib| kib * 1024)
+}
+
+/// Memory that programs may still take, in bytes, where the system tells it; the limit of a container counts.
+pub fn available_memory_bytes() -> Option<u64> {
+    let machine = status_kib("/proc/meminfo", "MemAvailable:").map(|kib| kib * 1024)?;
+    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let container = number("/sys/fs/cgroup/memory.max")
+        .zip(number("/sys/fs/cgroup/memory.current"))
+        .map(|(limit, used)| limit.saturating_sub(used));
+    Some(container.map_or(machine, |container| container.min(machine)))
+}
+
+/// Free space in bytes for an ordinary user on the file system of `path`, where the system tells it.
+pub fn free_disk_bytes(path: &Path) -> Option<u64> {
+    let status = rustix::fs::statvfs(path).ok()?;
+    Some(status.f_bavail.saturating_mul(status.f_frsize))
 }
 
 /// The most memory this process has held so far, in bytes, where the system tells it.

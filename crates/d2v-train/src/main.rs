@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use d2v_train::commands::{masks, pretrain, probe, report};
+use d2v_train::commands::{bench_step, doctor, inspect, masks, pretrain, probe, report};
 use d2v_train::exit::Exit;
 use d2v_train::progress::Console;
 use std::process::ExitCode;
@@ -35,8 +35,14 @@ enum Command {
     Masks(masks::Args),
     /// Say how much of the labels can be read from what runs have learnt, beside the same networks untrained.
     Probe(probe::Args),
+    /// Show configuration, parameters, arithmetic and memory of a configuration or a checkpoint.
+    Inspect(inspect::Args),
     /// Write a run's report.html again.
     Report(report::Args),
+    /// Say what this machine can do, and what to do about each problem.
+    Doctor(doctor::Args),
+    /// Time a training step, comparable with the same step in PyTorch.
+    BenchStep(bench_step::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,7 +62,10 @@ fn main() -> ExitCode {
         Command::Pretrain(args) => pretrain::run(&args, &console),
         Command::Masks(args) => masks::run(&args),
         Command::Probe(args) => probe::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::BenchStep(args) => bench_step::run(&args),
     };
     match result.context("d2v") {
         Ok(exit) => exit.into(),

@@ -263,7 +263,7 @@ impl Learner {
 }
 
 /// Indices into `B·L` positions as indices into `B·(extra + L)` tokens.
-fn token_rows(position_m: &Tensor, positions: i64, extra: i64) -> Tensor {
+pub(crate) fn token_rows(position_m: &Tensor, positions: i64, extra: i64) -> Tensor {
     if extra == 0 {
         return position_m.shallow_clone();
     }

@@ -1,5 +1,11 @@
 //! The commands of `d2v`, one file each: arguments, and what they do.
 
+pub mod bench_step;
+pub mod doctor;
+pub mod inspect;
 pub mod masks;
+pub mod output;
 pub mod pretrain;
+pub mod probe;
 pub mod recipe;
+pub mod report;

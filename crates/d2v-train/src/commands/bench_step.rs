@@ -1,0 +1,246 @@
+//! `d2v bench-step`: how long a training step takes, comparable with the same step in PyTorch.
+
+use super::output::{print, table};
+use crate::config::Precision;
+use crate::exit::Exit;
+use crate::human_numbers::percent;
+use crate::recipes::LearnerConfig;
+use crate::step_parts::{Part, PartTimes, mean_parts, timed_step};
+use crate::step_timing::{StepTiming, Workload, settings, time_steps};
+use anyhow::Context;
+use clap::{Args as ClapArgs, ValueEnum};
+use d2v_transformer::Size;
+use serde::Serialize;
+use tch::Kind;
+
+/// Arguments of `d2v bench-step`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  d2v bench-step --size base --batch 8                   on the CPU, f32
+  d2v bench-step --size base --batch 8 --parts           and where the time goes
+  d2v bench-step --size base --batch 128 --device cuda --precision bf16 --json
+
+The network, the loss and the optimizer are those of the published image models, without dropout; input is noise,
+60 % of the patches are hidden. Operations are counted by matrix products: teacher forward, student forward, backward
+at twice the forward; class token and prediction head are left out.")]
+pub struct Args {
+    /// Size of the network.
+    #[arg(long, value_enum, default_value = "base")]
+    pub size: SizeName,
+    /// Samples per step.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+    /// cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// Kind of the matrix products.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub precision: PrecisionName,
+    /// Steps timed.
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    pub steps: u32,
+    /// Steps before, not timed.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub warmup: u32,
+    /// Threads of libtorch; without it, as many as it finds cores.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    pub threads: Option<i32>,
+    /// Only kernels that give the same bits every time, as in training.
+    #[arg(long)]
+    pub deterministic: bool,
+    /// Also where the time goes, measured in further steps.
+    #[arg(long)]
+    pub parts: bool,
+    /// One JSON object, with the keys of the PyTorch program it is compared with.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// [`Size`] by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SizeName {
+    /// 192 wide, 12 blocks.
+    Tiny,
+    /// 384 wide, 12 blocks.
+    Small,
+    /// 768 wide, 12 blocks.
+    Base,
+    /// 1024 wide, 24 blocks.
+    Large,
+}
+
+impl From<SizeName> for Size {
+    fn from(name: SizeName) -> Size {
+        match name {
+            SizeName::Tiny => Size::Tiny,
+            SizeName::Small => Size::Small,
+            SizeName::Base => Size::Base,
+            SizeName::Large => Size::Large,
+        }
+    }
+}
+
+/// [`Precision`] by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionName {
+    /// f32 throughout.
+    F32,
+    /// f32 whose products on CUDA use 10 bits of mantissa.
+    Tf32,
+    /// Products in bf16.
+    Bf16,
+}
+
+impl From<PrecisionName> for Precision {
+    fn from(name: PrecisionName) -> Precision {
+        match name {
+            PrecisionName::F32 => Precision::F32,
+            PrecisionName::Tf32 => Precision::Tf32,
+            PrecisionName::Bf16 => Precision::Bf16,
+        }
+    }
+}
+
+/// What is printed as JSON; keys as in the PyTorch program.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    peer: &'static str,
+    r#impl: &'static str,
+    compiled: bool,
+    case: &'static str,
+    size: Size,
+    tokens: usize,
+    device: String,
+    dtype: Precision,
+    threads: i32,
+    deterministic: bool,
+    parameters: usize,
+    torch: &'static str,
+    #[serde(flatten)]
+    timing: StepTiming,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts_ms: Option<Vec<(Part, f64)>>,
+}
+
+/// Times a step.
+///
+/// # Errors
+/// If the device cannot be used or libtorch refuses.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let config = LearnerConfig::image(args.size.into());
+    let outcome = measure(args, &config)?;
+    if args.json {
+        // One line, as the program it is compared with prints it.
+        print(&(serde_json::to_string(&outcome)? + "\n"))?;
+    } else {
+        print(&text(&outcome))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn measure(args: &Args, config: &LearnerConfig) -> anyhow::Result<Outcome> {
+    let device = d2v_torch::cuda::device(&args.device).context(Exit::Usage)?;
+    if let Some(threads) = args.threads {
+        tch::set_num_threads(threads);
+    }
+    d2v_torch::settings::set_deterministic(args.deterministic)?;
+    let precision = Precision::from(args.precision);
+    let mut learner = config.learner(device, Kind::Float, 0)?;
+    let (warmup, steps, batch) = (args.warmup as usize, args.steps as usize, args.batch as usize);
+    let work = Workload { batch, precision, warmup, steps, budget: None };
+    let timing = time_steps(&mut learner, config, device, &work)?;
+    let parts_ms = match args.parts {
+        false => None,
+        true => {
+            let first = (warmup + steps) as u64 + 1;
+            let times = (first..first + u64::from(args.steps)).map(|update| {
+                let batch = config.noise(batch, update, device)?;
+                Ok(timed_step(&mut learner, config, &batch, &settings(update, precision))?.1)
+            });
+            let times: Vec<PartTimes> = times.collect::<crate::Result<_>>()?;
+            Some(Part::ALL.into_iter().zip(mean_parts(&times)).collect())
+        }
+    };
+    Ok(Outcome {
+        peer: "d2v",
+        r#impl: "d2v",
+        compiled: false,
+        case: "vision",
+        size: args.size.into(),
+        tokens: config.positions(),
+        device: crate::machine::device_name(device),
+        dtype: precision,
+        threads: tch::get_num_threads(),
+        deterministic: args.deterministic,
+        parameters: learner.student.network.parameters.count(),
+        torch: d2v_torch::settings::libtorch_version(),
+        timing,
+        parts_ms,
+    })
+}
+
+fn text(outcome: &Outcome) -> String {
+    let StepTiming { batch, steps, ms_per_step, ms_min, ms_max, samples_per_s, step_gflop, tflops, peak_mib, .. } =
+        outcome.timing;
+    let mut text = format!(
+        "image {:?}, batch {batch}, {:?} on {}, {} threads: {:.1} million parameters\n\
+         {ms_per_step:.1} ms per step (median of {steps}; {ms_min:.1} to {ms_max:.1}), {samples_per_s:.2} samples/s\n\
+         {step_gflop:.1} GFLOP per step, {tflops:.3} TFLOP/s, peak memory {peak_mib} MiB\n",
+        outcome.size,
+        outcome.dtype,
+        outcome.device,
+        outcome.threads,
+        outcome.parameters as f64 / 1e6,
+    );
+    if let Some(parts) = &outcome.parts_ms {
+        let sum: f64 = parts.iter().map(|(_, time)| time).sum();
+        let row = |name: &str, time: f64| vec![name.to_owned(), format!("{time:.1}"), percent(time / sum)];
+        let mut rows: Vec<Vec<String>> = parts.iter().map(|&(part, time)| row(part.name(), time)).collect();
+        rows.push(row("sum", sum));
+        text.push('\n');
+        text += &table(&["part", "ms", "share"], &rows);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Line::try_parse_from(std::iter::once("bench-step").chain(line.split_whitespace())).map(|line| line.args)
+    }
+
+    #[test]
+    fn the_outcome_has_the_keys_of_the_peer() {
+        let args = parse("--size tiny --batch 2 --steps 1 --warmup 0 --parts").unwrap();
+        let config = LearnerConfig::image(args.size.into()).shrunk();
+        let outcome = measure(&args, &config).unwrap();
+        let json = serde_json::to_value(&outcome).unwrap();
+        for key in [
+            "peer", "impl", "compiled", "case", "size", "batch", "tokens", "device", "dtype", "threads",
+            "ms_per_step", "ms_min", "ms_max", "samples_per_s", "step_gflop", "tflops", "loss", "peak_mib",
+            "parameters", "torch",
+        ] {
+            assert!(!json[key].is_null(), "{key} is missing");
+        }
+        assert_eq!((&json["size"], &json["dtype"]), (&"tiny".into(), &"f32".into()));
+        assert!(text(&outcome).contains("moving average"), "the parts are missing");
+    }
+
+    #[test]
+    fn nothing_to_time_is_usage() {
+        for line in ["--batch 0", "--steps 0", "--size huge", "--threads 0"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        let error = run(&parse("--device gpu").unwrap()).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Usage);
+    }
+}
