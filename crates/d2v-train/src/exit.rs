@@ -81,9 +81,6 @@ impl Exit {
             | Error::Targets(_) => Some(Self::Usage),
             Error::Data(_) => Some(Self::Data),
             Error::Evaluate(error) => Some(error.exit()),
-            Error::Torch(d2v_torch::Error::UnknownDevice(_) | d2v_torch::Error::CudaUnavailable(_)) => {
-                Some(Self::Usage)
-            }
             _ => None,
         }
     }

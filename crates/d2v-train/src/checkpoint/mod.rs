@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 pub use error::{CheckpointError, Damage, Damaged};
-pub use reading::{latest_intact, read};
+pub use reading::{is_checkpoint, latest_intact, read};
 pub use store::{CheckpointStore, Retention};
 pub use tensor_file::write_tensors;
 

@@ -14,6 +14,11 @@ use super::{Checkpoint, CheckpointError, CheckpointTensors, Damage, Damaged, Lat
 /// A `state.json` is a few kilobytes; beyond this it is not ours, and not read.
 const MAX_STATE_BYTES: u64 = 64 << 20;
 
+/// Whether `folder` is one checkpoint, intact or not, rather than a run.
+pub fn is_checkpoint(folder: &Path) -> bool {
+    folder.join(manifest::FILE_NAME).is_file()
+}
+
 /// Reads one checkpoint, `RUN/checkpoints/step-N`.
 ///
 /// # Errors

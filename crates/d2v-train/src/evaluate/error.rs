@@ -124,6 +124,27 @@ pub enum Error {
         row: usize,
     },
 
+    /// A folder that is no run, or a run that has saved nothing yet.
+    #[error(
+        "no checkpoint in '{}'; give the folder of a run (--out of `d2v pretrain`) or one of its checkpoints",
+        .folder.display()
+    )]
+    NoCheckpoint {
+        /// The folder given.
+        folder: PathBuf,
+    },
+
+    /// A sample whose class is not known where a class is needed.
+    #[error("'{name}' has no label; probes need labelled samples")]
+    Unlabelled {
+        /// The sample's name.
+        name: String,
+    },
+
+    /// The class token of a network that has none.
+    #[error("the network has no class token; pool by mean, or write all tokens (--pool mean, --pool tokens)")]
+    NoClassToken,
+
     /// Scores that were not made with the same samples cannot be compared item by item.
     #[error(
         "'{first}' and '{second}' were probed with different samples; give both the same --data and --seed"
@@ -207,12 +228,16 @@ impl Error {
             | Self::TooFewOfClass { .. }
             | Self::NoSuchBlock { .. }
             | Self::FeatureName { .. }
+            | Self::NoCheckpoint { .. }
+            | Self::NoClassToken
             | Self::DifferentItems { .. }
             | Self::Runs { .. }
             | Self::Ending { .. } => Exit::Usage,
-            Self::Empty { .. } | Self::OneClass { .. } | Self::Label { .. } | Self::NoRealToken { .. } => {
-                Exit::Data
-            }
+            Self::Empty { .. }
+            | Self::OneClass { .. }
+            | Self::Label { .. }
+            | Self::Unlabelled { .. }
+            | Self::NoRealToken { .. } => Exit::Data,
             Self::NotFinite { .. } => Exit::Diverged,
             Self::Shape { .. }
             | Self::Header { .. }

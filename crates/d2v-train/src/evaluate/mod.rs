@@ -3,8 +3,10 @@
 //!
 //! The modules stand in reading order: layer outputs are pooled ([`pooling`]) and gathered ([`features`]), probes
 //! are fitted to them ([`linear_probe`], [`knn`], [`few_labels`]), every number gets its uncertainty
-//! ([`intervals`], [`score`]), and several runs are laid side by side ([`report`], [`table`]). [`embedding_file`] writes
-//! features to disk instead, and [`args`] holds the command lines of `d2v probe` and `d2v embed`.
+//! ([`intervals`], [`score`]), and several runs are laid side by side ([`report`], [`table`]), which is kept in the run
+//! folder ([`record`]). The features come from the networks of a run ([`trained`]), run ([`extract`]) over labelled data
+//! ([`probe_data`]). [`embedding_file`] writes features to disk instead, and [`args`] holds the command lines of
+//! `d2v probe` and `d2v embed`.
 //!
 //! # What is fixed beforehand
 //!
@@ -36,15 +38,25 @@ pub mod report;
 
 pub mod table;
 
+pub mod trained;
+
+pub mod probe_data;
+
+pub mod extract;
+
+pub mod record;
+
 pub mod embedding_file;
 
 mod draw;
 mod error;
 #[cfg(test)]
 mod planted;
+#[cfg(test)]
+pub(crate) mod tiny_run;
 
 pub use draw::{Part, choose_items};
 pub use error::Error;
 pub use features::{FeatureCollector, FeatureName, FeatureSet, Labelled, LayerOutputs};
-pub use report::{ProbeReport, Role, RunScores};
-pub use score::{NetworkKind, ProbeSettings};
+pub use report::{Comparison, ProbeReport, Role, RunScores};
+pub use score::{NetworkKind, Probe, ProbeSettings};

@@ -10,7 +10,7 @@ use super::report::{Comparison, Entry, ProbeReport, Role};
 use super::score::{NetworkKind, Probe, Score};
 
 /// Columns before those of the runs.
-const LABEL_COLUMNS: usize = 3;
+pub const LABEL_COLUMNS: usize = 3;
 
 /// Headers, rows of as many cells, and remarks; [`Display`](fmt::Display) aligns the columns.
 #[derive(Debug, Clone, PartialEq, Eq)]

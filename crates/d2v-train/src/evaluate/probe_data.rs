@@ -1,0 +1,154 @@
+//! The labelled samples that a probe is fitted to and scored on.
+
+use std::sync::Arc;
+
+use d2v_data::{Dataset, Split, Subset};
+use d2v_torch::seed::{mix, of_text};
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use super::draw::{Part, choose_items};
+use crate::batches::dataset;
+use crate::config::DataConfig;
+use crate::{Error as RunError, Result};
+
+/// One sample in so many is held out of data that has no test part.
+const HELD_OUT_ONE_IN: u64 = 5;
+
+/// Where the test samples come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TestPart {
+    /// The data's own test (or validation) part.
+    Given,
+    /// The data has none: a fifth of its training part, chosen by a hash of the sample ids and so the same for every
+    /// run and seed, is kept from the probes. The networks may have seen these inputs, though no labels.
+    HeldOut,
+}
+
+/// At most how many samples are used, and which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbeSize {
+    /// Training samples at most; at least 1.
+    pub max_train: usize,
+    /// Test samples at most; at least 1.
+    pub max_test: usize,
+    /// From which the choice derives.
+    pub seed: u64,
+}
+
+/// A training and a test part without a common sample; every sample of both has a label.
+pub struct ProbeData {
+    /// What probes are fitted to.
+    pub train: Arc<dyn Dataset>,
+    /// What they are scored on.
+    pub test: Arc<dyn Dataset>,
+    /// Names of the classes, in the order of the labels.
+    pub classes: Vec<String>,
+    /// Where the test samples come from.
+    pub test_part: TestPart,
+}
+
+impl ProbeData {
+    /// Opens the data of a configuration, or the built-in data set if it names none.
+    ///
+    /// # Errors
+    /// If the data cannot be opened, a limit is 0, or a part holds no labelled sample ([`Error::Empty`]).
+    pub fn open(config: &DataConfig, size: ProbeSize) -> Result<Self> {
+        for (name, value) in [("max-train", size.max_train), ("max-test", size.max_test)] {
+            if value == 0 {
+                return Err(Error::Setting { name, value: "0".into(), rule: "must be at least 1" }.into());
+            }
+        }
+        let whole_train = dataset(config, Split::Train)?;
+        let (test_part, whole_test) = match dataset(config, Split::Test) {
+            Ok(test) => (TestPart::Given, test),
+            Err(RunError::Data(d2v_data::Error::NoSuchSplit { .. })) => {
+                (TestPart::HeldOut, Arc::clone(&whole_train))
+            }
+            Err(error) => return Err(error),
+        };
+        let classes = whole_train.classes().to_vec();
+        let part = |whole: Arc<dyn Dataset>, part, name, max| -> Result<Arc<dyn Dataset>> {
+            let wanted = |&index: &usize| {
+                let in_part = match test_part {
+                    TestPart::Given => true,
+                    TestPart::HeldOut => is_held_out(whole.id(index)) == (part == Part::Test),
+                };
+                in_part && whole.label(index).is_some()
+            };
+            let labelled: Vec<usize> = (0..whole.len()).filter(wanted).collect();
+            let chosen = choose_items(labelled.len(), max, size.seed, part);
+            if chosen.is_empty() {
+                return Err(Error::Empty { part: name }.into());
+            }
+            Ok(Arc::new(Subset::new(whole, chosen.into_iter().map(|item| labelled[item]).collect())?))
+        };
+        let train = part(whole_train, Part::Train, "train", size.max_train)?;
+        let test = part(whole_test, Part::Test, "test", size.max_test)?;
+        Ok(Self { train, test, classes, test_part })
+    }
+}
+
+/// Whether a sample belongs to the held-out part; a function of its id alone.
+fn is_held_out(id: u64) -> bool {
+    mix(&[of_text("held out for probes"), id]).is_multiple_of(HELD_OUT_ONE_IN)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::super::tiny_run::{self, PictureFolder};
+    use super::*;
+
+    fn open(config: &DataConfig, max_train: usize, max_test: usize) -> Result<ProbeData> {
+        ProbeData::open(config, ProbeSize { max_train, max_test, seed: 3 })
+    }
+
+    fn pictures(folder: &Path, layout: PictureFolder) -> DataConfig {
+        layout.write(folder);
+        DataConfig { path: Some(folder.to_owned()), ..tiny_run::config(1, 0).data }
+    }
+
+    fn ids(data: &Arc<dyn Dataset>) -> BTreeSet<u64> {
+        (0..data.len()).map(|index| data.id(index)).collect()
+    }
+
+    #[test]
+    fn built_in_data_has_its_own_test_part() {
+        let data = open(&tiny_run::config(1, 0).data, 50, 1_000_000).expect("built in");
+        assert_eq!((data.train.len(), data.test_part), (50, TestPart::Given));
+        assert_eq!(data.test.len(), tiny_run::TEST_PICTURES);
+        assert_eq!(data.classes.len(), 10);
+    }
+
+    #[test]
+    fn without_a_test_part_a_fifth_is_held_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = pictures(folder.path(), PictureFolder { split: false, labels: true, per_class: 100 });
+        let data = open(&config, 1_000, 1_000).expect("labelled pictures");
+        assert_eq!(data.test_part, TestPart::HeldOut);
+        let (train, test) = (ids(&data.train), ids(&data.test));
+        assert!(train.is_disjoint(&test) && train.len() + test.len() == 200);
+        // Five deviations of a binomial of 200 by a fifth.
+        assert!((12..=68).contains(&test.len()), "{}", test.len());
+        let fewer = open(&config, 10, 5).expect("labelled pictures");
+        assert!(ids(&fewer.train).is_subset(&train) && ids(&fewer.test).is_subset(&test));
+        assert_eq!((fewer.train.len(), fewer.test.len()), (10, 5));
+    }
+
+    #[test]
+    fn what_has_no_labels_or_no_samples_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = pictures(folder.path(), PictureFolder { split: true, labels: false, per_class: 3 });
+        let refused = open(&config, 10, 10).map(|_| ());
+        assert!(matches!(refused, Err(RunError::Evaluate(Error::Empty { part: "train" }))), "{refused:?}");
+        let refused = open(&tiny_run::config(1, 0).data, 0, 10).map(|_| ());
+        assert!(
+            matches!(refused, Err(RunError::Evaluate(Error::Setting { name: "max-train", .. }))),
+            "{refused:?}"
+        );
+    }
+}
