@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use d2v_train::commands::{bench_step, doctor, inspect, masks, pretrain, probe, report};
+use d2v_train::commands::{bench_step, doctor, embed, inspect, masks, pretrain, probe, report};
 use d2v_train::exit::Exit;
 use d2v_train::progress::Console;
 use std::process::ExitCode;
@@ -35,6 +35,8 @@ enum Command {
     Masks(masks::Args),
     /// Say how much of the labels can be read from what runs have learnt, beside the same networks untrained.
     Probe(probe::Args),
+    /// Write features of a run to a file.
+    Embed(embed::Args),
     /// Show configuration, parameters, arithmetic and memory of a configuration or a checkpoint.
     Inspect(inspect::Args),
     /// Write a run's report.html again.
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Command::Pretrain(args) => pretrain::run(&args, &console),
         Command::Masks(args) => masks::run(&args),
         Command::Probe(args) => probe::run(&args),
+        Command::Embed(args) => embed::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),

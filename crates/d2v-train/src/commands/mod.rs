@@ -2,6 +2,7 @@
 
 pub mod bench_step;
 pub mod doctor;
+pub mod embed;
 pub mod inspect;
 pub mod masks;
 pub mod output;

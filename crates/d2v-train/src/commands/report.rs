@@ -2,6 +2,7 @@
 
 use super::masks::report_pictures;
 use crate::config::RunConfig;
+use crate::evaluate::record::PROBE_FILE;
 use crate::exit::Exit;
 use crate::report::{CONFIG_FILE, ProbeTable, ReportExtras, write_report};
 use crate::settings::{self, Source};
@@ -10,9 +11,6 @@ use clap::Args as ClapArgs;
 use serde::Deserialize;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-/// The probe's results within a run folder; a table for people stands under `table`.
-pub const PROBE_FILE: &str = "probe.json";
 
 /// Arguments of `d2v report`.
 #[derive(Debug, ClapArgs)]
