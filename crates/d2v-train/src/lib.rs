@@ -20,6 +20,7 @@ pub mod checkpoint;
 pub mod doctor;
 pub mod evaluate;
 pub mod flops;
+pub mod gpu_check;
 pub mod human_numbers;
 pub mod machine;
 pub mod mask_strip;

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use d2v_train::commands::{bench_step, doctor, embed, inspect, masks, pretrain, probe, report};
+use d2v_train::commands::{bench_step, doctor, embed, gpu_check, inspect, masks, pretrain, probe, report};
 use d2v_train::exit::Exit;
 use d2v_train::progress::Console;
 use std::process::ExitCode;
@@ -45,6 +45,8 @@ enum Command {
     Doctor(doctor::Args),
     /// Time a training step, comparable with the same step in PyTorch.
     BenchStep(bench_step::Args),
+    /// Check and time everything on a CUDA device, in one go.
+    GpuCheck(gpu_check::Args),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::BenchStep(args) => bench_step::run(&args),
+        Command::GpuCheck(args) => gpu_check::run(&args),
     };
     match result.context("d2v") {
         Ok(exit) => exit.into(),

@@ -3,6 +3,7 @@
 pub mod bench_step;
 pub mod doctor;
 pub mod embed;
+pub mod gpu_check;
 pub mod inspect;
 pub mod masks;
 pub mod output;
