@@ -165,7 +165,7 @@ fn weights(criterion: &mut Criterion) {
     });
     let ema = Ema::pair(&student, &teacher, &Rule::average_all()).expect("the same network twice");
     group.bench_function(BenchmarkId::new("moving-average", &shape), |bencher| {
-        bencher.iter(|| ema.update(0.999))
+        bencher.iter(|| ema.update(0.999));
     });
     group.finish();
 }

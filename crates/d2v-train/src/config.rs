@@ -193,7 +193,7 @@ impl RunConfig {
         ];
         for (key, value) in at_least_one {
             if value == 0 {
-                return Err(setting(key, value, "must be at least 1"));
+                return Err(setting(key, &value, "must be at least 1"));
             }
         }
         self.data.transform.validate()?;
@@ -202,15 +202,15 @@ impl RunConfig {
         self.targets.rule().validate(self.model.transformer.depth)?;
         self.loss.validate()?;
         self.optimizer.validate()?;
-        self.collapse.validate().map_err(|bad| setting(&format!("collapse.{}", bad.key), bad.value, bad.rule))?;
+        self.collapse.validate().map_err(|bad| setting(&format!("collapse.{}", bad.key), &bad.value, bad.rule))?;
         let EncoderConfig::Image(image) = &self.model.encoder;
         image.validate()?;
         let Transform::Image(transform) = &self.data.transform else {
-            return Err(setting("data.transform.modality", "another", "must be that of model.encoder: image"));
+            return Err(setting("data.transform.modality", &"another", "must be that of model.encoder: image"));
         };
         if i64::from(transform.size_px()) != image.image_size {
             let rule = format!("must equal model.encoder.image_size = {}", image.image_size);
-            return Err(setting("data.transform.geometry.size_px", transform.size_px(), &rule));
+            return Err(setting("data.transform.geometry.size_px", &transform.size_px(), &rule));
         }
         Ok(())
     }
@@ -242,7 +242,7 @@ impl RunConfig {
     }
 }
 
-fn setting(key: &str, value: impl ToString, rule: &str) -> Error {
+fn setting(key: &str, value: &impl ToString, rule: &str) -> Error {
     Error::Config { key: key.into(), value: value.to_string(), rule: rule.into() }
 }
 

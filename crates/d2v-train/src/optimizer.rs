@@ -262,7 +262,7 @@ mod tests {
             m = m * 0.9 + &g * 0.1;
             v = v * 0.98 + &g * &g * 0.02;
             let lr = 0.05 * (1.0 - 0.98f64.powi(t)).sqrt() / (1.0 - 0.9f64.powi(t));
-            p = p * (1.0 - 0.05 * 0.1);
+            p *= 1.0 - 0.05 * 0.1;
             p -= &m / (v.sqrt() + 1e-3) * lr;
             // The gradient of the next step is taken at the parameter itself.
             let worst = (w.detach() - &p).abs().max().double_value(&[]);

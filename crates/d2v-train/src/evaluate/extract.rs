@@ -99,7 +99,7 @@ pub fn visit_batches(
 /// As [`visit_batches`]; a sample without a label, or a layer that a network lacks.
 pub fn collect(
     networks: &[Network],
-    data: Arc<dyn Dataset>,
+    data: &Arc<dyn Dataset>,
     transform: Transform,
     names: &[FeatureName],
     device: Device,
@@ -107,7 +107,7 @@ pub fn collect(
     let new_collector =
         |extra_tokens| FeatureCollector::new(names.to_vec(), Pooling::TokenMean { extra_tokens });
     let mut collectors: Vec<Option<FeatureCollector>> = networks.iter().map(|_| None).collect();
-    visit_batches(Arc::clone(&data), transform, device, |batch, input| {
+    visit_batches(Arc::clone(data), transform, device, |batch, input| {
         let label = |sample: &SampleInfo| {
             Ok(sample.label.ok_or_else(|| Error::Unlabelled { name: data.name(sample.index) })?)
         };
