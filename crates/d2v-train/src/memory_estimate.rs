@@ -44,7 +44,9 @@ impl MemoryEstimate {
 
         let branches = if transformer.layer_scale.is_some() { 2 * d } else { 0 };
         let weights = match image.position {
-            ImagePosition::RelativeBias {} if config.device == "cpu" => transformer.heads as u64 * tokens + 2 * d,
+            ImagePosition::RelativeBias {} if config.device == "cpu" => {
+                transformer.heads as u64 * tokens + 2 * d
+            }
             _ => 0,
         };
         let per_token = 4 * 2 * d + product_bytes * (6 * d + branches + 2 * f + weights);
@@ -104,7 +106,10 @@ mod tests {
     fn a_block_keeps_what_the_formula_says() {
         // Width 128, feed-forward 512, 64 tokens: 2d + 6d + 2f = 2048 values of 4 bytes per token and block.
         let per_block = 64 * 64 * 2048 * 4;
-        let (four, five) = (estimate(&["train.batch_size=64"]), estimate(&["train.batch_size=64", "model.transformer.depth=5"]));
+        let (four, five) = (
+            estimate(&["train.batch_size=64"]),
+            estimate(&["train.batch_size=64", "model.transformer.depth=5"]),
+        );
         assert_eq!(five.activations - four.activations, per_block);
         let half = estimate(&["train.batch_size=64", "precision=bf16"]);
         assert!(half.activations < four.activations && half.activations > four.activations / 2, "bf16");

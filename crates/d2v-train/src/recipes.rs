@@ -132,7 +132,10 @@ mod tests {
         let counts = batch.mask_bl.sum_dim_intlist(1i64, false, Kind::Int64);
         assert_eq!(Vec::<i64>::try_from(counts).unwrap(), [118; 3]);
         let again = config.noise(3, 7, Device::Cpu).unwrap();
-        assert!(again.input.equal(&batch.input) && again.mask_bl.equal(&batch.mask_bl), "the same draw differs");
+        assert!(
+            again.input.equal(&batch.input) && again.mask_bl.equal(&batch.mask_bl),
+            "the same draw differs"
+        );
         assert!(!config.noise(3, 8, Device::Cpu).unwrap().input.equal(&batch.input), "another draw does not");
     }
 }

@@ -103,7 +103,8 @@ pub fn timed_step(
     let pass = Pass::Train { key: seed::mix(&place) };
     cuda::synchronize(device);
     let mut watch = Stopwatch { device, since: Instant::now(), times_ms: PartTimes::default() };
-    let loss = autocast::with(device, settings.precision, || loss_of(learner, config, batch, pass, &mut watch))??;
+    let loss =
+        autocast::with(device, settings.precision, || loss_of(learner, config, batch, pass, &mut watch))??;
     let loss = loss / batch.hidden() as f64;
     watch.lap(Part::HeadAndLoss);
     loss.backward();
@@ -181,6 +182,8 @@ mod tests {
 
     #[track_caller]
     fn check(averaged: Averaged, precision: Precision) {
+        // As tests of whole runs do, which may come in between: kernels of both modes round differently.
+        d2v_torch::settings::set_deterministic(true).unwrap();
         let config = LearnerConfig { averaged, ..LearnerConfig::image(Size::Tiny).shrunk() };
         let new = || config.learner(Device::Cpu, Kind::Float, 3).unwrap();
         let (mut whole, mut parts) = (new(), new());
@@ -192,7 +195,9 @@ mod tests {
             assert!(times.iter().all(|&time| time > 0.0), "{times:?}");
         }
         let pairs = whole.student.network.parameters.iter().zip(parts.student.network.parameters.iter());
-        for ((name, a), (_, b)) in pairs.chain(whole.teacher.parameters.iter().zip(parts.teacher.parameters.iter())) {
+        for ((name, a), (_, b)) in
+            pairs.chain(whole.teacher.parameters.iter().zip(parts.teacher.parameters.iter()))
+        {
             assert!(a.equal(b), "{averaged:?} {precision:?}: {name} differs");
         }
     }

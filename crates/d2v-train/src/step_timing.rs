@@ -55,6 +55,19 @@ pub fn settings(update: u64, precision: Precision) -> StepSettings {
     StepSettings { seed: 0, update, lr: 5e-4, tau: 0.999, precision: precision.kind(), observe: false }
 }
 
+/// Asks a CUDA device for kernels that give the same bits every time, or for the fastest.
+///
+/// Those of the CPU give the same bits anyhow, for a given number of threads.
+///
+/// # Errors
+/// If libtorch refuses.
+pub fn set_deterministic(device: Device, on: bool) -> Result<()> {
+    if device.is_cuda() {
+        d2v_torch::settings::set_deterministic(on)?;
+    }
+    Ok(())
+}
+
 /// Times steps on noise; input and masks are made outside the timed region.
 ///
 /// # Errors
@@ -127,7 +140,9 @@ mod tests {
 
     #[test]
     fn medians() {
-        for (mut times, expected) in [(vec![3.0], 3.0), (vec![9.0, 1.0, 2.0], 2.0), (vec![4.0, 1.0, 2.0, 8.0], 3.0)] {
+        for (mut times, expected) in
+            [(vec![3.0], 3.0), (vec![9.0, 1.0, 2.0], 2.0), (vec![4.0, 1.0, 2.0, 8.0], 3.0)]
+        {
             assert_eq!(median(&mut times), expected, "{times:?}");
         }
     }

@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::human_numbers::percent;
 use crate::recipes::LearnerConfig;
 use crate::step_parts::{Part, PartTimes, mean_parts, timed_step};
-use crate::step_timing::{StepTiming, Workload, settings, time_steps};
+use crate::step_timing::{StepTiming, Workload, set_deterministic, settings, time_steps};
 use anyhow::Context;
 use clap::{Args as ClapArgs, ValueEnum};
 use d2v_transformer::Size;
@@ -45,7 +45,7 @@ pub struct Args {
     /// Threads of libtorch; without it, as many as it finds cores.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     pub threads: Option<i32>,
-    /// Only kernels that give the same bits every time, as in training.
+    /// On CUDA only kernels that give the same bits every time, as in training; those of the CPU do anyhow.
     #[arg(long)]
     pub deterministic: bool,
     /// Also where the time goes, measured in further steps.
@@ -143,7 +143,7 @@ fn measure(args: &Args, config: &LearnerConfig) -> anyhow::Result<Outcome> {
     if let Some(threads) = args.threads {
         tch::set_num_threads(threads);
     }
-    d2v_torch::settings::set_deterministic(args.deterministic)?;
+    set_deterministic(device, args.deterministic)?;
     let precision = Precision::from(args.precision);
     let mut learner = config.learner(device, Kind::Float, 0)?;
     let (warmup, steps, batch) = (args.warmup as usize, args.steps as usize, args.batch as usize);
@@ -180,8 +180,18 @@ fn measure(args: &Args, config: &LearnerConfig) -> anyhow::Result<Outcome> {
 }
 
 fn text(outcome: &Outcome) -> String {
-    let StepTiming { batch, steps, ms_per_step, ms_min, ms_max, samples_per_s, step_gflop, tflops, peak_mib, .. } =
-        outcome.timing;
+    let StepTiming {
+        batch,
+        steps,
+        ms_per_step,
+        ms_min,
+        ms_max,
+        samples_per_s,
+        step_gflop,
+        tflops,
+        peak_mib,
+        ..
+    } = outcome.timing;
     let mut text = format!(
         "image {:?}, batch {batch}, {:?} on {}, {} threads: {:.1} million parameters\n\
          {ms_per_step:.1} ms per step (median of {steps}; {ms_min:.1} to {ms_max:.1}), {samples_per_s:.2} samples/s\n\
@@ -215,7 +225,8 @@ mod tests {
     }
 
     fn parse(line: &str) -> Result<Args, clap::Error> {
-        Line::try_parse_from(std::iter::once("bench-step").chain(line.split_whitespace())).map(|line| line.args)
+        Line::try_parse_from(std::iter::once("bench-step").chain(line.split_whitespace()))
+            .map(|line| line.args)
     }
 
     #[test]
@@ -225,9 +236,26 @@ mod tests {
         let outcome = measure(&args, &config).unwrap();
         let json = serde_json::to_value(&outcome).unwrap();
         for key in [
-            "peer", "impl", "compiled", "case", "size", "batch", "tokens", "device", "dtype", "threads",
-            "ms_per_step", "ms_min", "ms_max", "samples_per_s", "step_gflop", "tflops", "loss", "peak_mib",
-            "parameters", "torch",
+            "peer",
+            "impl",
+            "compiled",
+            "case",
+            "size",
+            "batch",
+            "tokens",
+            "device",
+            "dtype",
+            "threads",
+            "ms_per_step",
+            "ms_min",
+            "ms_max",
+            "samples_per_s",
+            "step_gflop",
+            "tflops",
+            "loss",
+            "peak_mib",
+            "parameters",
+            "torch",
         ] {
             assert!(!json[key].is_null(), "{key} is missing");
         }

@@ -64,13 +64,16 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let say = |part: &str| tracing::info!("{part}");
     let result = check(device, &Plan::of(device), limit, peer.as_ref(), &say);
     print(&text(&result))?;
-    let path = write(&result, &args.out).with_context(|| format!("cannot write to {}", args.out.display()))?;
+    let path =
+        write(&result, &args.out).with_context(|| format!("cannot write to {}", args.out.display()))?;
     tracing::info!("result: {}", path.display());
     Ok(if result.passed { Exit::Done } else { Exit::Failed })
 }
 
 fn text(check: &GpuCheck) -> String {
-    let mut rows = vec![row("machine", &check.facts, |facts| format!("libtorch {}, {}", facts.libtorch, facts.processor))];
+    let mut rows = vec![row("machine", &check.facts, |facts| {
+        format!("libtorch {}, {}", facts.libtorch, facts.processor)
+    })];
     rows.push(row("numbers", &check.golden, |checks| {
         let one = |check: &crate::gpu_check::golden::GoldenCheck| {
             let worst = check.worst().map_or_else(String::new, |worst| {
@@ -85,10 +88,19 @@ fn text(check: &GpuCheck) -> String {
         false => format!("DIFFERENT: {}", resume.different.join(", ")),
     }));
     rows.push(row("memory", &check.endurance, |seen| {
-        let mib = |bytes: Option<i64>| bytes.map_or("?".into(), |bytes| format!("{:+.1} MiB", bytes as f64 / 1_048_576.0));
-        let device = seen.device_growth_bytes.map_or(String::new(), |_| format!(", device {}", mib(seen.device_growth_bytes)));
+        let mib = |bytes: Option<i64>| {
+            bytes.map_or("?".into(), |bytes| format!("{:+.1} MiB", bytes as f64 / 1_048_576.0))
+        };
+        let device = seen
+            .device_growth_bytes
+            .map_or(String::new(), |_| format!(", device {}", mib(seen.device_growth_bytes)));
         let verdict = if seen.passed() { "" } else { "NOT WELL: " };
-        format!("{verdict}process {}{device} over {} of {} steps", mib(seen.host_growth_bytes), seen.steps, seen.steps_planned)
+        format!(
+            "{verdict}process {}{device} over {} of {} steps",
+            mib(seen.host_growth_bytes),
+            seen.steps,
+            seen.steps_planned
+        )
     }));
     rows.push(row("speed", &check.speed, |series| format!("{} precisions, below", series.len())));
     rows.push(row("peer", &check.peer, |runs| format!("{} runs, below", runs.len())));
@@ -105,9 +117,11 @@ fn text(check: &GpuCheck) -> String {
             .iter()
             .map(|run| {
                 let time = run.result.as_ref().and_then(|result| result["ms_per_step"].as_f64());
-                let name = format!("PyTorch {:?}{}", run.precision, if run.compiled { ", compiled" } else { "" });
+                let name =
+                    format!("PyTorch {:?}{}", run.precision, if run.compiled { ", compiled" } else { "" });
                 let speedup = run.speedup.map_or("-".into(), |times| format!("{times:.2}"));
-                let time = time.map_or_else(|| run.error.clone().unwrap_or_default(), |time| format!("{time:.1}"));
+                let time =
+                    time.map_or_else(|| run.error.clone().unwrap_or_default(), |time| format!("{time:.1}"));
                 vec![name, run.batch.to_string(), time, speedup]
             })
             .collect();
@@ -148,7 +162,8 @@ fn speed_text(series: &[Series]) -> String {
     for one in series {
         let Some(best) = one.best() else { continue };
         let sum: f64 = one.parts_ms.iter().map(|(_, time)| time).sum();
-        let parts = one.parts_ms.iter().map(|(part, time)| format!("{} {}", part.name(), percent(time / sum)));
+        let parts =
+            one.parts_ms.iter().map(|(part, time)| format!("{} {}", part.name(), percent(time / sum)));
         let parts = parts.collect::<Vec<_>>().join(", ");
         text += &format!(
             "{:?}: large products {:.2} TFLOP/s; batch {}: {parts}\n",
@@ -190,7 +205,9 @@ mod tests {
             peer: Outcome::Skipped { why: "not asked for".into() },
         };
         let good = text(&result(true));
-        for expected in ["a card: all well", "+1.0 MiB", "device +0.0 MiB", "skipped: not asked for", "FAILED: no word"] {
+        for expected in
+            ["a card: all well", "+1.0 MiB", "device +0.0 MiB", "skipped: not asked for", "FAILED: no word"]
+        {
             assert!(good.contains(expected), "{expected} is missing in\n{good}");
         }
         let bad = text(&result(false));
@@ -199,13 +216,8 @@ mod tests {
 
     #[test]
     fn a_device_that_is_not_there_is_usage() {
-        let args = Args {
-            device: "cuda:99".into(),
-            minutes: 1.0,
-            out: "/nowhere".into(),
-            python: None,
-            peer: None,
-        };
+        let args =
+            Args { device: "cuda:99".into(), minutes: 1.0, out: "/nowhere".into(), python: None, peer: None };
         assert_eq!(Exit::of(&run(&args).unwrap_err()), Exit::Usage);
         assert!(minutes("0").is_err() && minutes("nan").is_err() && minutes("9").is_ok());
     }

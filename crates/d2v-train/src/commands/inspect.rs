@@ -213,7 +213,12 @@ fn schedule_points(schedules: &Schedules) -> Vec<SchedulePoint> {
     updates.dedup();
     let point = |update| {
         let tau = schedules.tau.at(update);
-        SchedulePoint { update, lr: schedules.learning_rate.at(update - 1), tau, half_life_updates: half_life(tau) }
+        SchedulePoint {
+            update,
+            lr: schedules.learning_rate.at(update - 1),
+            tau,
+            half_life_updates: half_life(tau),
+        }
     };
     updates.into_iter().map(point).collect()
 }
@@ -235,8 +240,10 @@ fn text(inspection: &Inspection) -> anyhow::Result<String> {
     }
     let elements: u64 = parameters.iter().map(|part| part.elements).sum();
     let tensors: usize = parameters.iter().map(|part| part.tensors).sum();
-    let row = |name: &str, tensors: usize, elements: u64| vec![name.into(), tensors.to_string(), count(elements)];
-    let mut rows: Vec<Vec<String>> = parameters.iter().map(|part| row(part.part, part.tensors, part.elements)).collect();
+    let row =
+        |name: &str, tensors: usize, elements: u64| vec![name.into(), tensors.to_string(), count(elements)];
+    let mut rows: Vec<Vec<String>> =
+        parameters.iter().map(|part| row(part.part, part.tensors, part.elements)).collect();
     rows.push(row("all", tensors, elements));
     text += &format!("# Parameters\n\n{}\n", table(&["part", "tensors", "elements"], &rows));
 
@@ -248,7 +255,8 @@ fn text(inspection: &Inspection) -> anyhow::Result<String> {
         ("prediction head", flops.head),
         ("all", flops.total),
     ];
-    let rows = parts.map(|(name, n)| vec![name.into(), format!("{:.2}", n as f64 / 1e9), share(n, flops.total)]);
+    let rows =
+        parts.map(|(name, n)| vec![name.into(), format!("{:.2}", n as f64 / 1e9), share(n, flops.total)]);
     text += &format!(
         "# Arithmetic of an update: {} samples, {} of the positions hidden\n\n{}\n",
         flops.samples,
@@ -267,7 +275,8 @@ fn text(inspection: &Inspection) -> anyhow::Result<String> {
     );
     text += &schedule_text(inspection);
     if let Some(shapes) = &inspection.shapes {
-        let rows: Vec<Vec<String>> = shapes.iter().map(|(name, shape)| vec![name.clone(), format!("{shape:?}")]).collect();
+        let rows: Vec<Vec<String>> =
+            shapes.iter().map(|(name, shape)| vec![name.clone(), format!("{shape:?}")]).collect();
         text += &format!("\n# Parameters by name\n\n{}", table(&["name", "shape"], &rows));
     }
     Ok(text)
@@ -326,8 +335,15 @@ mod tests {
         let elements: i64 = shapes.iter().map(|(_, shape)| shape.iter().product::<i64>()).sum();
         assert_eq!(inspection.parameters.iter().map(|part| part.elements).sum::<u64>(), elements as u64);
         assert_eq!(inspection.memory.parts.parameters, 4 * elements as u64);
-        assert!(inspection.memory.parts.teacher < inspection.memory.parts.parameters, "the teacher has no head");
-        assert!((inspection.flops_per_step.hidden_share - 0.6).abs() < 0.05, "{:?}", inspection.flops_per_step);
+        assert!(
+            inspection.memory.parts.teacher < inspection.memory.parts.parameters,
+            "the teacher has no head"
+        );
+        assert!(
+            (inspection.flops_per_step.hidden_share - 0.6).abs() < 0.05,
+            "{:?}",
+            inspection.flops_per_step
+        );
         let text = text(&inspection).unwrap();
         for expected in ["[model.transformer]", "prediction head", "GFLOP", "half-life", "head.0.weight"] {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");

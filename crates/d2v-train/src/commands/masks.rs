@@ -96,7 +96,8 @@ impl Kind {
 }
 
 fn grid(text: &str) -> Result<Positions, String> {
-    let sides = text.split_once('x').and_then(|(h, w)| Some((h.trim().parse().ok()?, w.trim().parse().ok()?)));
+    let sides =
+        text.split_once('x').and_then(|(h, w)| Some((h.trim().parse().ok()?, w.trim().parse().ok()?)));
     match sides {
         Some((height, width)) if height > 0 && width > 0 => Ok(Positions::Grid { height, width }),
         _ => Err("must be rows x columns, each at least 1, such as 14x14".into()),
@@ -126,7 +127,12 @@ impl Args {
         let Some(kind) = self.kind else {
             let run = self.recipe.load()?;
             let positions = asked.unwrap_or(run.positions());
-            return Ok(Request { sampler: run.mask.clone(), positions, seed: self.seed.unwrap_or(run.seed), run });
+            return Ok(Request {
+                sampler: run.mask.clone(),
+                positions,
+                seed: self.seed.unwrap_or(run.seed),
+                run,
+            });
         };
         let name = kind.to_possible_value().context("every sampler has a name")?.get_name().to_owned();
         let source = Source::built_in(format!("the sampler {name}"), format!("kind = \"{name}\""));
@@ -174,9 +180,13 @@ fn samples(args: &Args, request: &Request) -> anyhow::Result<(Vec<u64>, Vec<RgbI
     let is_grid = matches!(request.positions, Positions::Grid { .. });
     if !args.image.is_empty() {
         if !is_grid {
-            bail!(anyhow::anyhow!("--image needs patches: give --grid HxW, or a sampler of grids").context(Exit::Usage));
+            bail!(
+                anyhow::anyhow!("--image needs patches: give --grid HxW, or a sampler of grids")
+                    .context(Exit::Usage)
+            );
         }
-        let pictures = args.image.iter().map(|path| read_picture(path)).collect::<anyhow::Result<Vec<_>>>()?;
+        let pictures =
+            args.image.iter().map(|path| read_picture(path)).collect::<anyhow::Result<Vec<_>>>()?;
         return Ok(((0..pictures.len() as u64).collect(), pictures));
     }
     if args.png.is_some() && is_grid {
@@ -212,7 +222,10 @@ fn row_statistics(mask: &Mask, row: usize) -> String {
         None => "nothing hidden".to_owned(),
         Some(longest) => {
             let mean = hidden as f64 / lengths.len() as f64;
-            format!("{hidden} hidden ({share}), {} runs of {mean:.1} on average, longest {longest}", lengths.len())
+            format!(
+                "{hidden} hidden ({share}), {} runs of {mean:.1} on average, longest {longest}",
+                lengths.len()
+            )
         }
     }
 }
@@ -237,7 +250,12 @@ pub fn report_pictures(config: &RunConfig) -> anyhow::Result<Vec<Picture>> {
 }
 
 /// Lays row `i` of `mask` over picture `i`.
-fn masked(pictures: Vec<RgbImage>, mask: &Mask, height: usize, width: usize) -> anyhow::Result<Vec<MaskedPicture>> {
+fn masked(
+    pictures: Vec<RgbImage>,
+    mask: &Mask,
+    height: usize,
+    width: usize,
+) -> anyhow::Result<Vec<MaskedPicture>> {
     let rows = pictures.into_iter().enumerate();
     let lay = |(row, picture)| MaskedPicture::new(picture, height, width, mask.row(row).to_vec());
     Ok(rows.map(lay).collect::<Result<_, _>>()?)
@@ -274,7 +292,8 @@ fn read_picture(path: &Path) -> anyhow::Result<RgbImage> {
         if longer <= MAX_IMAGE_SIDE_PX {
             return Ok(pixels);
         }
-        let shrunk = |side: u32| (u64::from(side) * u64::from(MAX_IMAGE_SIDE_PX) / u64::from(longer)).max(1) as u32;
+        let shrunk =
+            |side: u32| (u64::from(side) * u64::from(MAX_IMAGE_SIDE_PX) / u64::from(longer)).max(1) as u32;
         Ok(image::imageops::thumbnail(&pixels, shrunk(width), shrunk(height)))
     };
     read().with_context(|| path.display().to_string()).context(Exit::Data)
@@ -282,7 +301,8 @@ fn read_picture(path: &Path) -> anyhow::Result<RgbImage> {
 
 fn write_png(path: &Path, sheet: &RgbaImage) -> anyhow::Result<()> {
     let png = encode_png(sheet)?;
-    write_atomically(path, |file| file.write_all(&png)).with_context(|| format!("cannot write {}", path.display()))
+    write_atomically(path, |file| file.write_all(&png))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]
@@ -319,14 +339,21 @@ mod tests {
         check("--kind blocks-v2", square, "blocks-v2");
         check("--kind spans", Positions::Line { len: 749 }, "spans");
         check("--kind tokens", Positions::Line { len: 512 }, "tokens");
-        check("--kind random --grid 3x5 --set mask_prob=0.5", Positions::Grid { height: 3, width: 5 }, "random");
+        check(
+            "--kind random --grid 3x5 --set mask_prob=0.5",
+            Positions::Grid { height: 3, width: 5 },
+            "random",
+        );
         check("--kind random --len 9", Positions::Line { len: 9 }, "random");
     }
 
     #[test]
     fn wrong_settings_are_usage() {
-        for line in ["--kind random --set mask_porb=0.5", "--kind blocks --len 9", "--kind random --set mask_prob=2"] {
-            let error = parse(line).resolve().and_then(|request| request.draw(0, &[0]).map(drop)).unwrap_err();
+        for line in
+            ["--kind random --set mask_porb=0.5", "--kind blocks --len 9", "--kind random --set mask_prob=2"]
+        {
+            let error =
+                parse(line).resolve().and_then(|request| request.draw(0, &[0]).map(drop)).unwrap_err();
             assert_eq!(Exit::of(&error), Exit::Usage, "{line}: {error:#}");
         }
         assert!(grid("14").is_err() && grid("0x3").is_err() && line("0").is_err(), "positions");

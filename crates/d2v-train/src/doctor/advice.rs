@@ -43,9 +43,10 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
 }
 
 fn libtorch(facts: &Facts) -> Finding {
-    let file = facts.libtorch_file.as_ref().map_or("a place that this system does not tell".into(), |file| {
-        file.display().to_string()
-    });
+    let file = facts
+        .libtorch_file
+        .as_ref()
+        .map_or("a place that this system does not tell".into(), |file| file.display().to_string());
     let parts = facts.libtorch_parts;
     let parts: Vec<&str> = [(parts.mkl, "MKL"), (parts.onednn, "oneDNN"), (parts.openmp, "OpenMP")]
         .into_iter()
@@ -61,7 +62,9 @@ fn processor(facts: &Facts) -> Finding {
     let has = |set: &str| facts.instruction_sets.iter().any(|found| found == set);
     let forced = variable(facts, "ATEN_CPU_CAPABILITY");
     let repair = match forced {
-        Some(value) => Some(format!("ATEN_CPU_CAPABILITY={value} chooses libtorch's kernels; unset it for the fastest")),
+        Some(value) => {
+            Some(format!("ATEN_CPU_CAPABILITY={value} chooses libtorch's kernels; unset it for the fastest"))
+        }
         None if cfg!(target_arch = "x86_64") && !facts.instruction_sets.is_empty() && !has("avx2") => {
             Some("without AVX2 libtorch is several times slower; take a processor that has it".into())
         }
@@ -82,7 +85,9 @@ fn threads(facts: &Facts) -> Finding {
     let repair = if libtorch_threads > cores {
         Some(format!("more threads than cores wait for each other: set OMP_NUM_THREADS={cores}"))
     } else if libtorch_threads * 2 < *cores {
-        Some(format!("most of the {cores} cores stay idle: unset OMP_NUM_THREADS, or pass --set threads={cores}"))
+        Some(format!(
+            "most of the {cores} cores stay idle: unset OMP_NUM_THREADS, or pass --set threads={cores}"
+        ))
     } else {
         None
     };
@@ -94,7 +99,8 @@ fn memory(facts: &Facts) -> Finding {
     let show = |bytes: Option<u64>| bytes.map_or("?".into(), |bytes| HumanBytes(bytes).to_string());
     let text = format!("{} of {} available", show(facts.available_memory_bytes), show(facts.memory_bytes));
     let little = facts.available_memory_bytes.is_some_and(|bytes| bytes < LITTLE_MEMORY_BYTES);
-    let repair = little.then(|| "end other programs, or lower train.batch_size and raise train.accumulate".into());
+    let repair =
+        little.then(|| "end other programs, or lower train.batch_size and raise train.accumulate".into());
     Finding { subject: "memory", text, repair }
 }
 
@@ -104,7 +110,8 @@ fn disk(facts: &Facts) -> Finding {
         None => "free space is not known here".into(),
     };
     let little = facts.free_disk_bytes.is_some_and(|bytes| bytes < LITTLE_DISK_BYTES);
-    let repair = little.then(|| "checkpoints may not fit: give an --out elsewhere, or lower checkpoint.keep_last".into());
+    let repair = little
+        .then(|| "checkpoints may not fit: give an --out elsewhere, or lower checkpoint.keep_last".into());
     Finding { subject: "disk", text, repair }
 }
 
@@ -115,8 +122,10 @@ fn measured(facts: &Facts, speed: Speed) -> Finding {
         "matrix products {f32_gflops:.0} GFLOP/s in f32, {bf16_gflops:.0} in bf16 ({better}); copies {copy_gb_per_s:.1} GB/s"
     );
     let expected = SLOW_CORE_GFLOPS * facts.libtorch_threads as f64;
-    let repair = (f32_gflops < expected)
-        .then(|| "slow for so many threads: is something else using the cores, or a limit set on this container?".into());
+    let repair = (f32_gflops < expected).then(|| {
+        "slow for so many threads: is something else using the cores, or a limit set on this container?"
+            .into()
+    });
     Finding { subject: "speed", text, repair }
 }
 
@@ -185,7 +194,8 @@ mod tests {
     fn check(change: impl FnOnce(&mut Facts), subject: &str, part: &str) {
         let mut facts = sound();
         change(&mut facts);
-        let problems: Vec<Finding> = findings(&facts).into_iter().filter(|one| one.repair.is_some()).collect();
+        let problems: Vec<Finding> =
+            findings(&facts).into_iter().filter(|one| one.repair.is_some()).collect();
         let [problem] = problems.as_slice() else { panic!("{subject}: {problems:?}") };
         assert_eq!(problem.subject, subject);
         assert!(problem.line().contains(part), "{}", problem.line());
@@ -219,7 +229,12 @@ mod tests {
 
     #[test]
     fn devices_are_listed() {
-        let gpu = Gpu { name: "a card".into(), memory_bytes: 80 << 30, bf16_tflops: Some(700.0), f32_tflops: Some(50.0) };
+        let gpu = Gpu {
+            name: "a card".into(),
+            memory_bytes: 80 << 30,
+            bf16_tflops: Some(700.0),
+            f32_tflops: Some(50.0),
+        };
         let found = cuda(&CudaFacts::Usable { devices: vec![gpu] });
         assert!(found.repair.is_none() && found.text.contains("cuda:0 a card, 80.00 GiB"), "{}", found.text);
     }

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor, no_grad};
 
 /// Instruction sets that libtorch has kernels for, as the system names them.
-const INSTRUCTION_SETS: [&str; 7] =
-    ["avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16"];
+const INSTRUCTION_SETS: [&str; 7] = ["avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16"];
 
 /// Everything found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -154,7 +153,8 @@ fn loaded_file(name: &str) -> Option<PathBuf> {
 
 fn instruction_sets(cpuinfo: &str) -> Vec<String> {
     let line = cpuinfo.lines().find(|line| line.starts_with("flags") || line.starts_with("Features"));
-    let has: Vec<&str> = line.and_then(|line| line.split(':').nth(1)).map_or(vec![], |flags| flags.split(' ').collect());
+    let has: Vec<&str> =
+        line.and_then(|line| line.split(':').nth(1)).map_or(vec![], |flags| flags.split(' ').collect());
     INSTRUCTION_SETS.into_iter().filter(|set| has.contains(set)).map(str::to_owned).collect()
 }
 

@@ -42,7 +42,12 @@ impl Endurance {
 ///
 /// # Errors
 /// If libtorch refuses.
-pub fn check(device: Device, config: &LearnerConfig, steps: u64, deadline: Instant) -> anyhow::Result<Endurance> {
+pub fn check(
+    device: Device,
+    config: &LearnerConfig,
+    steps: u64,
+    deadline: Instant,
+) -> anyhow::Result<Endurance> {
     let mut learner = config.learner(device, Kind::Float, 0)?;
     let mut settled = None;
     let mut done = 0;
@@ -85,10 +90,14 @@ mod tests {
 
     #[test]
     fn growth_and_missing_steps_do_not_pass() {
-        let good = Endurance { steps_planned: 9, steps: 9, host_growth_bytes: Some(-5), device_growth_bytes: None };
+        let good =
+            Endurance { steps_planned: 9, steps: 9, host_growth_bytes: Some(-5), device_growth_bytes: None };
         assert!(good.passed());
         assert!(!Endurance { steps: 8, ..good.clone() }.passed(), "a step is missing");
         assert!(!Endurance { host_growth_bytes: Some(1 << 30), ..good.clone() }.passed(), "the process grew");
-        assert!(!Endurance { device_growth_bytes: Some(2 << 20), ..good }.passed(), "the device's tensors grew");
+        assert!(
+            !Endurance { device_growth_bytes: Some(2 << 20), ..good }.passed(),
+            "the device's tensors grew"
+        );
     }
 }

@@ -93,7 +93,13 @@ pub struct GpuCheck {
 /// Runs all parts.
 ///
 /// `say` is told what begins; `peer` is Python and the program to run in it.
-pub fn check(device: Device, plan: &Plan, limit: Duration, peer: Option<&peer::Peer>, say: &dyn Fn(&str)) -> GpuCheck {
+pub fn check(
+    device: Device,
+    plan: &Plan,
+    limit: Duration,
+    peer: Option<&peer::Peer>,
+    say: &dyn Fn(&str),
+) -> GpuCheck {
     let started = Instant::now();
     let until = |share: f64| started + limit.mul_f64(share);
     let part = |name: &str, share: f64| {
@@ -111,7 +117,8 @@ pub fn check(device: Device, plan: &Plan, limit: Duration, peer: Option<&peer::P
         None => Outcome::Skipped { why: "no --python and --peer given".into() },
         Some(peer) => {
             let series = speed.done().map_or(&[][..], |series| series.as_slice());
-            part("the same step in PyTorch", 1.0).run(|deadline| peer.run(device, plan.size, series, deadline))
+            part("the same step in PyTorch", 1.0)
+                .run(|deadline| peer.run(device, plan.size, series, deadline))
         }
     };
     let passed = facts.passed(|_| true)

@@ -90,7 +90,9 @@ mod tests {
     fn failures_stay_within_their_part() {
         assert_eq!(run(|_| Ok(7)).done(), Some(&7));
         assert!(matches!(run(|_| anyhow::bail!("no")), Outcome::Failed { error } if error == "no"));
-        assert!(matches!(run(|_| panic!("out of {}", "memory")), Outcome::Failed { error } if error == "out of memory"));
+        assert!(
+            matches!(run(|_| panic!("out of {}", "memory")), Outcome::Failed { error } if error == "out of memory")
+        );
     }
 
     #[test]

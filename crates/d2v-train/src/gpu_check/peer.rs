@@ -49,7 +49,13 @@ impl Peer {
     ///
     /// # Errors
     /// If there is nothing to compare with; a peer that fails is part of the result.
-    pub fn run(&self, device: Device, size: Size, ours: &[Series], deadline: Instant) -> anyhow::Result<Vec<PeerRun>> {
+    pub fn run(
+        &self,
+        device: Device,
+        size: Size,
+        ours: &[Series],
+        deadline: Instant,
+    ) -> anyhow::Result<Vec<PeerRun>> {
         if ours.iter().all(|series| series.best().is_none()) {
             bail!("no step of ours was timed, there is nothing to compare with");
         }
@@ -78,9 +84,12 @@ impl Peer {
         compiled: bool,
         deadline: Instant,
     ) -> PeerRun {
-        let mut run = PeerRun { precision, compiled, batch: ours.batch, speedup: None, result: None, error: None };
+        let mut run =
+            PeerRun { precision, compiled, batch: ours.batch, speedup: None, result: None, error: None };
         let result = arguments(device, size, precision, ours, compiled)
-            .and_then(|arguments| output(Command::new(&self.python).arg(&self.script).args(arguments), deadline))
+            .and_then(|arguments| {
+                output(Command::new(&self.python).arg(&self.script).args(arguments), deadline)
+            })
             .and_then(|text| last_object(&text));
         match result {
             Ok(result) => {
@@ -207,7 +216,8 @@ mod tests {
     fn the_peer_is_given_our_case_and_compared() {
         let run = run("echo loading; echo \"{\\\"ms_per_step\\\": 100, \\\"asked\\\": \\\"$*\\\"}\"", 60);
         assert_eq!(run.speedup, Some(2.0), "{run:?}");
-        let asked = "--case vision --impl lean --size base --batch 4 --device cpu --dtype bf16 --steps 2 --warmup 3";
+        let asked =
+            "--case vision --impl lean --size base --batch 4 --device cpu --dtype bf16 --steps 2 --warmup 3";
         assert_eq!(run.result.unwrap()["asked"], asked);
     }
 

@@ -6,7 +6,7 @@ use crate::machine::matmul_tflops;
 use crate::recipes::LearnerConfig;
 use crate::step::Learner;
 use crate::step_parts::{Part, PartTimes, mean_parts, timed_step};
-use crate::step_timing::{StepTiming, Workload, settings, time_steps};
+use crate::step_timing::{StepTiming, Workload, set_deterministic, settings, time_steps};
 use d2v_torch::cuda;
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -60,7 +60,7 @@ pub fn measure(device: Device, plan: &Plan, deadline: Instant) -> anyhow::Result
 }
 
 fn series(device: Device, plan: &Plan, precision: Precision, until: Instant) -> crate::Result<Series> {
-    d2v_torch::settings::set_deterministic(false)?;
+    set_deterministic(device, false)?;
     d2v_torch::settings::set_tf32(precision != Precision::F32)?;
     let ceiling_tflops = matmul_tflops(device, precision.kind(), Duration::from_secs(1));
     let mut learner = plan.timed.learner(device, Kind::Float, 0)?;
@@ -69,7 +69,12 @@ fn series(device: Device, plan: &Plan, precision: Precision, until: Instant) -> 
         if !worth_trying(device, &timings, batch, until)? {
             break;
         }
-        timings.push(time_steps(&mut learner, &plan.timed, device, &workload(plan, batch, precision, until))?);
+        timings.push(time_steps(
+            &mut learner,
+            &plan.timed,
+            device,
+            &workload(plan, batch, precision, until),
+        )?);
     }
     let mut series = Series { precision, ceiling_tflops, timings, deterministic: None, parts_ms: Vec::new() };
     let Some(best) = series.best().map(|best| best.batch) else { return Ok(series) };
@@ -77,9 +82,9 @@ fn series(device: Device, plan: &Plan, precision: Precision, until: Instant) -> 
         series.parts_ms = parts(&mut learner, &plan.timed, best, precision, device)?;
     }
     if Instant::now() < until {
-        d2v_torch::settings::set_deterministic(true)?;
+        set_deterministic(device, true)?;
         let timing = time_steps(&mut learner, &plan.timed, device, &workload(plan, best, precision, until));
-        d2v_torch::settings::set_deterministic(false)?;
+        set_deterministic(device, false)?;
         series.deterministic = Some(timing?);
     }
     Ok(series)
@@ -154,7 +159,10 @@ mod tests {
             loss: 1.0,
         };
         let soon = Instant::now() + Duration::from_secs(15);
-        assert!(!worth_trying(Device::Cpu, std::slice::from_ref(&timing), 16, soon).unwrap(), "22 s do not fit into 15");
+        assert!(
+            !worth_trying(Device::Cpu, std::slice::from_ref(&timing), 16, soon).unwrap(),
+            "22 s do not fit into 15"
+        );
         assert!(worth_trying(Device::Cpu, &[timing], 9, soon).unwrap(), "12 s do");
         assert!(worth_trying(Device::Cpu, &[], 512, soon).unwrap(), "the first always");
     }
