@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 /// Kills in [`killed_at_any_moment`], unless `D2V_KILLS` says another number.
 const KILLS: u64 = 5;
+/// Updates of so many micro-batches that one takes far longer than two signals or another start of the program.
+const LONG_UPDATES: [&str; 4] =
+    ["--set", "train.accumulate=4000", "--set", "data.synthetic.train_images=40000"];
 
 /// The run that all others here are compared with: never interrupted.
 fn uninterrupted() -> &'static TinyRun {
@@ -24,41 +27,41 @@ fn random(purpose: u64, index: u64) -> f64 {
     seed::unit(&[2022, purpose, index])
 }
 
-/// Starts the run and waits until the log has a line of `step` or later.
+/// Starts the run and waits until the log has a line that it had not before, of `step` or later.
 #[track_caller]
-fn start_and_wait_for(run: &TinyRun, step: u64) -> Running {
-    let mut running = run.start(&[]);
-    assert!(running.wait_until("a step", || run.logged_step() >= step), "ended before step {step}");
+fn start_and_wait_for(run: &TinyRun, arguments: &[&str], step: u64) -> Running {
+    let wanted = step.max(run.logged_step() + 1);
+    let mut running = run.start(arguments);
+    assert!(running.wait_until("a step", || run.logged_step() >= wanted), "ended before step {wanted}");
     running
 }
 
 #[test]
 fn killed_at_any_moment() {
     let kills = std::env::var("D2V_KILLS").map_or(KILLS, |n| n.parse().expect("D2V_KILLS is a number"));
-    let expected = uninterrupted();
-    let session = Instant::now();
-    let opened_after = {
-        let run = TinyRun::new();
-        let _running = start_and_wait_for(&run, 1);
-        session.elapsed()
-    };
+    // Long enough for every kill to find it under way.
+    let steps = 40 + 15 * kills;
+    let length = ["--steps", &steps.to_string()];
+    let expected = TinyRun::new();
+    let started = Instant::now();
+    expected.run(&length, 0);
+    let whole = started.elapsed();
     let run = TinyRun::new();
     for kill in 0..kills {
-        // One in three while the program starts or reads its checkpoint; the others spread over the run.
+        // One in three at any time from the start of the program on; the others spread over the steps.
         let running = if kill % 3 == 2 {
-            let running = run.start(&[]);
-            std::thread::sleep(opened_after.mul_f64(random(0, kill)));
+            let running = run.start(&length);
+            std::thread::sleep(whole.mul_f64(0.7 * random(0, kill)));
             running
         } else {
-            let reached = (STEPS - 8) * kill / kills;
-            let running = start_and_wait_for(&run, 1.max(reached));
+            let running = start_and_wait_for(&run, &length, (steps - 20) * kill / kills);
             std::thread::sleep(Duration::from_secs_f64(0.02 * random(1, kill)));
             running
         };
         assert!(running.kill(), "the run ended before kill {kill}");
     }
-    run.run(&[], 0);
-    run.assert_ended_like(expected, &format!("{kills} kills"));
+    run.run(&length, 0);
+    run.assert_ended_like(&expected, &format!("{kills} kills"));
 }
 
 #[test]
@@ -66,7 +69,7 @@ fn signals_save_and_the_run_goes_on() {
     let expected = uninterrupted();
     let run = TinyRun::new();
     for (step, signal, code) in [(3, "INT", 130), (18, "TERM", 143)] {
-        let running = start_and_wait_for(&run, step);
+        let running = start_and_wait_for(&run, &[], step);
         running.signal(signal);
         assert_eq!(running.end().code(), Some(code), "{signal}");
         let saved = run.checkpoints().pop().expect("a signal saves");
@@ -80,8 +83,7 @@ fn signals_save_and_the_run_goes_on() {
 #[test]
 fn a_second_signal_ends_at_once() {
     let run = TinyRun::new();
-    // An update of many micro-batches takes far longer than the two signals.
-    let mut running = run.start(&["--set", "train.accumulate=4000"]);
+    let mut running = run.start(&LONG_UPDATES);
     assert!(running.wait_until("the start", || run.out().join("metrics.jsonl").exists()), "ended early");
     running.signal("INT");
     std::thread::sleep(Duration::from_millis(200));
@@ -154,8 +156,8 @@ fn other_settings_are_refused_by_name() {
 #[test]
 fn two_processes_do_not_share_a_folder() {
     let run = TinyRun::new();
-    let mut running = run.start(&["--set", "train.accumulate=4000"]);
+    let mut running = run.start(&LONG_UPDATES);
     assert!(running.wait_until("the start", || run.out().join("metrics.jsonl").exists()), "ended early");
-    let messages = run.run(&[], 1);
+    let messages = run.run(&LONG_UPDATES, 1);
     assert!(messages.contains("another run is writing"), "{messages}");
 }
