@@ -74,6 +74,15 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// Its name in files and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Tf32 => "tf32",
+            Precision::Bf16 => "bf16",
+        }
+    }
+
     /// The kind given to autocast.
     pub fn kind(self) -> Kind {
         match self {

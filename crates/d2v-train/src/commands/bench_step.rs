@@ -193,11 +193,11 @@ fn text(outcome: &Outcome) -> String {
         ..
     } = outcome.timing;
     let mut text = format!(
-        "image {:?}, batch {batch}, {:?} on {}, {} threads: {:.1} million parameters\n\
+        "image {}, batch {batch}, {} on {}, {} threads: {:.1} million parameters\n\
          {ms_per_step:.1} ms per step (median of {steps}; {ms_min:.1} to {ms_max:.1}), {samples_per_s:.2} samples/s\n\
          {step_gflop:.1} GFLOP per step, {tflops:.3} TFLOP/s, peak memory {peak_mib} MiB\n",
-        outcome.size,
-        outcome.dtype,
+        format!("{:?}", outcome.size).to_lowercase(),
+        outcome.dtype.name(),
         outcome.device,
         outcome.threads,
         outcome.parameters as f64 / 1e6,

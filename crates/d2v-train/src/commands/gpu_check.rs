@@ -6,7 +6,7 @@ use crate::gpu_check::part::Outcome;
 use crate::gpu_check::peer::Peer;
 use crate::gpu_check::speed::Series;
 use crate::gpu_check::{GpuCheck, Plan, check, write};
-use crate::human_numbers::percent;
+use crate::human_numbers::{flops_rate, percent};
 use crate::step_timing::StepTiming;
 use anyhow::Context;
 use clap::Args as ClapArgs;
@@ -79,7 +79,7 @@ fn text(check: &GpuCheck) -> String {
             let worst = check.worst().map_or_else(String::new, |worst| {
                 format!(" ({}: {:.1e} of {:.1e} allowed)", worst.name, worst.off, worst.allowed)
             });
-            format!("{:?} {}{worst}", check.precision, if check.passed() { "ok" } else { "WRONG" })
+            format!("{} {}{worst}", check.precision.name(), if check.passed() { "ok" } else { "WRONG" })
         };
         checks.iter().map(one).collect::<Vec<_>>().join("; ")
     }));
@@ -117,8 +117,11 @@ fn text(check: &GpuCheck) -> String {
             .iter()
             .map(|run| {
                 let time = run.result.as_ref().and_then(|result| result["ms_per_step"].as_f64());
-                let name =
-                    format!("PyTorch {:?}{}", run.precision, if run.compiled { ", compiled" } else { "" });
+                let name = format!(
+                    "PyTorch {}{}",
+                    run.precision.name(),
+                    if run.compiled { ", compiled" } else { "" }
+                );
                 let speedup = run.speedup.map_or("-".into(), |times| format!("{times:.2}"));
                 let time =
                     time.map_or_else(|| run.error.clone().unwrap_or_default(), |time| format!("{time:.1}"));
@@ -143,11 +146,11 @@ fn row<T>(name: &'static str, outcome: &Outcome<T>, found: impl FnOnce(&T) -> St
 fn speed_text(series: &[Series]) -> String {
     let row = |series: &Series, timing: &StepTiming, note: &str| {
         vec![
-            format!("{:?}{note}", series.precision),
+            format!("{}{note}", series.precision.name()),
             timing.batch.to_string(),
             format!("{:.1}", timing.ms_per_step),
             format!("{:.1}", timing.samples_per_s),
-            format!("{:.2}", timing.tflops),
+            format!("{:.3}", timing.tflops),
             percent(series.share_of_ceiling(timing)),
             timing.peak_mib.to_string(),
         ]
@@ -166,8 +169,10 @@ fn speed_text(series: &[Series]) -> String {
             one.parts_ms.iter().map(|(part, time)| format!("{} {}", part.name(), percent(time / sum)));
         let parts = parts.collect::<Vec<_>>().join(", ");
         text += &format!(
-            "{:?}: large products {:.2} TFLOP/s; batch {}: {parts}\n",
-            one.precision, one.ceiling_tflops, best.batch
+            "{}: large products {}; batch {}: {parts}\n",
+            one.precision.name(),
+            flops_rate(one.ceiling_tflops),
+            best.batch
         );
     }
     text

@@ -306,7 +306,7 @@ fn schedule_text(inspection: &Inspection) -> String {
     }
     let row = |point: &SchedulePoint| {
         let half_life = point.half_life_updates.map_or("never".into(), number);
-        vec![count(point.update), number(point.lr), point.tau.to_string(), half_life]
+        vec![count(point.update), number(point.lr), format!("{:.6}", point.tau), half_life]
     };
     let rows: Vec<Vec<String>> = inspection.schedule.iter().map(row).collect();
     let headers = ["update", "learning rate", "tau", "half-life of the teacher in updates"];

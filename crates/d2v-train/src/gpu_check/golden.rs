@@ -17,10 +17,10 @@ use tch::{Device, Kind, Tensor};
 
 /// What bf16 may change: norm of the difference over norm of the expected, for tensors, and relative differences of
 /// numbers. Matrix products with 8 bits of mantissa, through 4 blocks of width 32 and three updates.
-const BF16_TENSOR: f64 = 0.03;
-const BF16_NUMBER: f64 = 0.05;
+const BF16_TENSOR: f64 = 0.02;
+const BF16_NUMBER: f64 = 0.02;
 /// What f32 may change in numbers, relatively: losses and norms after up to three updates.
-const F32_NUMBER: f64 = 1e-4;
+const F32_NUMBER: f64 = 2e-5;
 
 /// One precision, compared.
 #[derive(Debug, Clone, Serialize)]

@@ -118,7 +118,7 @@ fn arguments(
         ("--size", name(size)?),
         ("--batch", ours.batch.to_string()),
         ("--device", device),
-        ("--dtype", name(precision)?),
+        ("--dtype", precision.name().to_owned()),
         ("--steps", ours.steps.to_string()),
         ("--warmup", "3".to_owned()),
     ];
