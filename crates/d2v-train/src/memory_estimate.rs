@@ -36,7 +36,7 @@ impl MemoryEstimate {
     /// whole, the last one too.
     ///
     /// Measured peaks lie above the sum by what single operations need: on the CPU, the published network of size
-    /// tiny takes 63 MiB more per sample where this says 53.
+    /// tiny takes 63 MiB more per sample where this says 52.
     pub fn of(config: &RunConfig, student: u64, teacher: u64) -> MemoryEstimate {
         let transformer = &config.model.transformer;
         let (d, f) = (transformer.width as u64, transformer.ffn_width as u64);
