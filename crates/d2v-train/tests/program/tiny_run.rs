@@ -34,7 +34,8 @@ pub(crate) struct TinyRun {
 impl TinyRun {
     /// An empty place; the run's own folder does not exist yet.
     pub(crate) fn new() -> TinyRun {
-        TinyRun { folder: tempfile::tempdir().unwrap() }
+        // The one that a static holds is never dropped: under the target folder it does no harm.
+        TinyRun { folder: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap() }
     }
 
     /// The run's folder.
