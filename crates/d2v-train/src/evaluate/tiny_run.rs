@@ -1,7 +1,7 @@
 //! Real runs of a few updates of a very small network, for the tests of what reads runs.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 
@@ -62,10 +62,11 @@ pub(crate) struct PictureFolder {
 impl PictureFolder {
     /// Writes the pictures below `folder`.
     pub(crate) fn write(self, folder: &Path) {
-        let parts: &[&str] = if self.split { &["train", "test"] } else { &["."] };
+        let parts: &[&str] = if self.split { &["train", "test"] } else { &[""] };
         for part in parts {
             for (class, shade) in [("dark", 40), ("light", 200)] {
-                let place = folder.join(part).join(if self.labels { class } else { "." });
+                let levels = [Some(*part).filter(|_| self.split), Some(class).filter(|_| self.labels)];
+                let place = folder.join(levels.into_iter().flatten().collect::<PathBuf>());
                 fs::create_dir_all(&place).expect("a folder");
                 for number in 0..self.per_class {
                     // Brightness varies within a class, so that pictures differ.
