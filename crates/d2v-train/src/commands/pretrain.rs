@@ -3,7 +3,7 @@
 use super::recipe::RecipeArgs;
 use crate::exit::Exit;
 use crate::progress::Console;
-use crate::report::{ReportExtras, write_report};
+use crate::report::write_report;
 use crate::run::{Finish, Run};
 use crate::signals::Signals;
 use clap::Args as ClapArgs;
@@ -44,8 +44,7 @@ pub fn run(args: &Args, console: &Console) -> anyhow::Result<Exit> {
         tracing::info!("the run in {} has all its {steps} updates; nothing to do", args.out.display());
     }
     let finish = run.train(Some(&signals))?;
-    let pictures = super::masks::report_pictures(&config)?;
-    let report = write_report(&args.out, &ReportExtras { pictures, ..ReportExtras::default() })?;
+    let report = write_report(&args.out, &super::report::extras(&args.out)?)?;
     let exit = match finish {
         Finish::Done => Exit::Done,
         Finish::Stopped(signal) => {
