@@ -9,8 +9,8 @@ use std::error::Error;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     // Set by torch-sys, which this crate depends on directly for this reason.
-    let libraries =
-        env::var("DEP_TCH_LIBTORCH_LIB").map_err(|_| "torch-sys did not say where libtorch's libraries are")?;
+    let libraries = env::var("DEP_TCH_LIBTORCH_LIB")
+        .map_err(|_| "torch-sys did not say where libtorch's libraries are")?;
     println!("cargo::rustc-link-arg=-Wl,-rpath,{libraries}");
     Ok(())
 }

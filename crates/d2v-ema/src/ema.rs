@@ -193,7 +193,8 @@ mod tests {
 
     #[test]
     fn integers_are_copied_and_no_gradient_reaches_the_teacher() {
-        let index = |values: [i64; 2]| [("index".to_owned(), Tensor::from_slice(&values))].into_iter().collect();
+        let index =
+            |values: [i64; 2]| [("index".to_owned(), Tensor::from_slice(&values))].into_iter().collect();
         let (student, teacher): (Parameters, Parameters) = (index([5, 9]), index([0, 0]));
         let ema = Ema::pair(&student, &teacher, &Rule::average_all()).unwrap();
         ema.update(0.9998).unwrap();

@@ -14,7 +14,9 @@ pub enum Error {
         student: String,
     },
     /// A student parameter that the teacher lacks is not listed as the student's own.
-    #[error("student parameter `{name}` is not in the teacher; list its prefix under `student_only` if that is meant")]
+    #[error(
+        "student parameter `{name}` is not in the teacher; list its prefix under `student_only` if that is meant"
+    )]
     StudentOnly {
         /// The name.
         name: String,

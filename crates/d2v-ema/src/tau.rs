@@ -41,7 +41,11 @@ impl Tau {
     /// If a value lies outside `[0, 1]`.
     pub fn resolve(self, run_steps: u64) -> Result<Tau> {
         let check = |key, value: f64| {
-            if (0.0..=1.0).contains(&value) { Ok(()) } else { Err(Error::Tau { key, value, rule: "must be in [0, 1]" }) }
+            if (0.0..=1.0).contains(&value) {
+                Ok(())
+            } else {
+                Err(Error::Tau { key, value, rule: "must be in [0, 1]" })
+            }
         };
         match self {
             Tau::Constant { value } => check("teacher.tau.value", value).map(|()| self),

@@ -76,7 +76,11 @@ impl ImageConfig {
         if let ImagePosition::SinCos { scale } = self.position
             && !scale.is_finite()
         {
-            return Err(Error::Config { key: "position.scale", value: scale.to_string(), rule: "must be finite" });
+            return Err(Error::Config {
+                key: "position.scale",
+                value: scale.to_string(),
+                rule: "must be finite",
+            });
         }
         Ok(())
     }

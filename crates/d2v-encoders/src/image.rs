@@ -58,12 +58,17 @@ impl ImageEncoder {
                 false => None,
             },
             position: match config.position {
-                ImagePosition::RelativeBias {} => {
-                    Position::Relative(RelativeBias::new(&scope.sub("rel_pos_bias"), side, heads, config.class_token)?)
-                }
+                ImagePosition::RelativeBias {} => Position::Relative(RelativeBias::new(
+                    &scope.sub("rel_pos_bias"),
+                    side,
+                    heads,
+                    config.class_token,
+                )?),
                 ImagePosition::SinCos { scale } => Position::SinCos {
                     scale,
-                    table_ld: (sin_cos_2d(side, side, width)? * scale).to_kind(scope.kind()).to_device(scope.device()),
+                    table_ld: (sin_cos_2d(side, side, width)? * scale)
+                        .to_kind(scope.kind())
+                        .to_device(scope.device()),
                 },
             },
             grid: Cell::new((side, side)),
@@ -114,7 +119,11 @@ impl ModalityEncoder for ImageEncoder {
             }
         };
         if let Some(padding) = padding_bl {
-            return Err(Error::Shape { what: "padding of pictures", expected: "none".into(), got: padding.size() });
+            return Err(Error::Shape {
+                what: "padding of pictures",
+                expected: "none".into(),
+                got: padding.size(),
+            });
         }
         let mut x = match hidden {
             Some(Hidden { mask_bl }) => {
@@ -142,6 +151,11 @@ impl ModalityEncoder for ImageEncoder {
             let class = class_token.to_kind(x.kind()).expand([b, 1, self.width], false);
             x = Tensor::cat(&[class, x], 1);
         }
-        Ok(Tokens { tokens_bld: x, bias_bhll, padding_bl: None, extra: i64::from(self.class_token.is_some()) })
+        Ok(Tokens {
+            tokens_bld: x,
+            bias_bhll,
+            padding_bl: None,
+            extra: i64::from(self.class_token.is_some()),
+        })
     }
 }

@@ -86,7 +86,9 @@ pub fn interpolate_table(table: &Tensor, side: i64, side_y: i64, side_x: i64) ->
     if rows < offsets || side_y < 1 || side_x < 1 {
         return Err(Error::Shape {
             what: "relative position bias table",
-            expected: format!("at least {offsets} rows for {side} patches per side, and a grid of at least 1 x 1"),
+            expected: format!(
+                "at least {offsets} rows for {side} patches per side, and a grid of at least 1 x 1"
+            ),
             got: vec![rows, heads, side_y, side_x],
         });
     }
@@ -124,7 +126,8 @@ mod tests {
     fn with_random_table(side: i64, class_token: bool) -> RelativeBias {
         let store = ParamStore::new(Device::Cpu, Kind::Double, 0);
         let mut bias = RelativeBias::new(&store.root(), side, 2, class_token).unwrap();
-        bias.table = d2v_torch::seed::seeded(&[1], || Tensor::randn(bias.table.size(), (Kind::Double, Device::Cpu)));
+        bias.table =
+            d2v_torch::seed::seeded(&[1], || Tensor::randn(bias.table.size(), (Kind::Double, Device::Cpu)));
         bias
     }
 

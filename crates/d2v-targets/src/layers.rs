@@ -51,7 +51,11 @@ impl TargetRule for TopLayerAverage {
         let first = layers_bld.first().filter(|_| layers_bld.len() == self.top_k);
         let Some(first) = first else {
             let expected = format!("{} layers", self.top_k);
-            return Err(Error::Shape { what: "teacher layers", expected, got: vec![layers_bld.len() as i64] });
+            return Err(Error::Shape {
+                what: "teacher layers",
+                expected,
+                got: vec![layers_bld.len() as i64],
+            });
         };
         if let Some(other) = layers_bld.iter().find(|layer| layer.size() != first.size()) {
             let expected = format!("all of shape {:?}", first.size());
@@ -80,7 +84,9 @@ mod tests {
     use tch::Device;
 
     fn layers(k: u64) -> Vec<Tensor> {
-        (0..k).map(|i| seeded(&[i], || Tensor::randn([2, 6, 8], (Kind::Double, Device::Cpu)) * 3.0 + 1.0)).collect()
+        (0..k)
+            .map(|i| seeded(&[i], || Tensor::randn([2, 6, 8], (Kind::Double, Device::Cpu)) * 3.0 + 1.0))
+            .collect()
     }
 
     fn rule(top_k: usize, per_layer: Normalization, post: Normalization) -> TopLayerAverage {

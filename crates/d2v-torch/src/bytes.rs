@@ -24,7 +24,8 @@ pub fn from_bytes(bytes: &[u8], shape: &[i64], kind: Kind) -> Result<Tensor> {
         .try_fold(kind.elt_size_in_bytes(), |n, &d| n.checked_mul(usize::try_from(d).ok()?))
         .filter(|&n| n == bytes.len());
     if expected.is_none() {
-        let expected = shape.iter().map(|&d| d.max(0) as usize).fold(kind.elt_size_in_bytes(), usize::saturating_mul);
+        let expected =
+            shape.iter().map(|&d| d.max(0) as usize).fold(kind.elt_size_in_bytes(), usize::saturating_mul);
         return Err(Error::ByteLength { shape: shape.to_vec(), kind, expected, got: bytes.len() });
     }
     Ok(Tensor::f_from_data_size(bytes, shape, kind)?)
@@ -46,7 +47,13 @@ mod tests {
 
     #[test]
     fn a_wrong_length_is_an_error() {
-        assert!(matches!(from_bytes(&[0; 7], &[2], Kind::Float), Err(Error::ByteLength { expected: 8, got: 7, .. })), "7");
+        assert!(
+            matches!(
+                from_bytes(&[0; 7], &[2], Kind::Float),
+                Err(Error::ByteLength { expected: 8, got: 7, .. })
+            ),
+            "7"
+        );
         assert!(from_bytes(&[0; 8], &[-2], Kind::Float).is_err(), "negative");
         assert!(from_bytes(&[], &[i64::MAX, i64::MAX], Kind::Float).is_err(), "overflow");
     }

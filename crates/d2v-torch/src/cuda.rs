@@ -63,9 +63,9 @@ pub fn device(name: &str) -> Result<Device> {
     };
     match load() {
         Status::Usable { devices } if index < *devices => Ok(Device::Cuda(index)),
-        Status::Usable { devices } => {
-            Err(Error::CudaUnavailable(format!("device {index} was asked for, there are {devices}, counted from 0")))
-        }
+        Status::Usable { devices } => Err(Error::CudaUnavailable(format!(
+            "device {index} was asked for, there are {devices}, counted from 0"
+        ))),
         Status::NotLoaded(why) => Err(Error::CudaUnavailable(why.clone())),
         Status::NoDevice => Err(Error::CudaUnavailable("no driver, or no device".into())),
     }

@@ -32,11 +32,7 @@ unsafe extern "C" {
         source: *const *const c_void,
         count: usize,
     ) -> *mut c_char;
-    pub(crate) fn d2v_foreach_mul(
-        tensors: *const *const c_void,
-        count: usize,
-        factor: f64,
-    ) -> *mut c_char;
+    pub(crate) fn d2v_foreach_mul(tensors: *const *const c_void, count: usize, factor: f64) -> *mut c_char;
     pub(crate) fn d2v_foreach_zero(tensors: *const *const c_void, count: usize) -> *mut c_char;
     pub(crate) fn d2v_clear_grads(tensors: *const *const c_void, count: usize) -> *mut c_char;
     pub(crate) fn d2v_global_norm(

@@ -236,7 +236,8 @@ impl Parameters {
     /// # Errors
     /// [`Error::ParameterMismatch`] for the first difference.
     pub fn check_same(&self, other: &Parameters) -> Result<()> {
-        let describe = |t: Option<&Tensor>| t.map_or("no such parameter".into(), |t| format!("shape {:?}", t.size()));
+        let describe =
+            |t: Option<&Tensor>| t.map_or("no such parameter".into(), |t| format!("shape {:?}", t.size()));
         let names = self.names().chain(other.names().filter(|n| self.get(n).is_none()));
         for name in names {
             let (mine, theirs) = (self.get(name), other.get(name));
@@ -275,8 +276,10 @@ mod tests {
     fn values_depend_on_seed_and_name_alone() {
         let draw = |seed, names: &[&str]| {
             let store = store(seed);
-            let drawn: Vec<Tensor> =
-                names.iter().map(|n| store.root().param(n, &[8], Init::Normal { std: 1.0 }).unwrap()).collect();
+            let drawn: Vec<Tensor> = names
+                .iter()
+                .map(|n| store.root().param(n, &[8], Init::Normal { std: 1.0 }).unwrap())
+                .collect();
             drawn.into_iter().next_back().unwrap()
         };
         assert!(draw(3, &["x"]).equal(&draw(3, &["a", "b", "x"])), "other parameters changed it");

@@ -14,9 +14,9 @@ pub fn mix(parts: &[u64]) -> u64 {
 
 /// One 64-bit value from a text (FNV-1a, then [`mix`]): names as parts of a seed.
 pub fn of_text(text: &str) -> u64 {
-    let hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     mix(&[hash])
 }
 
@@ -46,7 +46,15 @@ mod tests {
 
     #[test]
     fn every_part_and_its_place_matters() {
-        let all = [mix(&[1, 2]), mix(&[2, 1]), mix(&[1]), mix(&[1, 2, 0]), mix(&[0, 1, 2]), of_text("a"), of_text("b")];
+        let all = [
+            mix(&[1, 2]),
+            mix(&[2, 1]),
+            mix(&[1]),
+            mix(&[1, 2, 0]),
+            mix(&[0, 1, 2]),
+            of_text("a"),
+            of_text("b"),
+        ];
         for (i, a) in all.iter().enumerate() {
             assert!(all[i + 1..].iter().all(|b| b != a), "collision at {i}");
         }

@@ -211,11 +211,17 @@ impl RunConfig {
         self.targets.rule().validate(self.model.transformer.depth)?;
         self.loss.validate()?;
         self.optimizer.validate()?;
-        self.collapse.validate().map_err(|bad| setting(&format!("collapse.{}", bad.key), &bad.value, bad.rule))?;
+        self.collapse
+            .validate()
+            .map_err(|bad| setting(&format!("collapse.{}", bad.key), &bad.value, bad.rule))?;
         let EncoderConfig::Image(image) = &self.model.encoder;
         image.validate()?;
         let Transform::Image(transform) = &self.data.transform else {
-            return Err(setting("data.transform.modality", &"another", "must be that of model.encoder: image"));
+            return Err(setting(
+                "data.transform.modality",
+                &"another",
+                "must be that of model.encoder: image",
+            ));
         };
         if i64::from(transform.size_px()) != image.image_size {
             let rule = format!("must equal model.encoder.image_size = {}", image.image_size);

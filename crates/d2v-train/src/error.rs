@@ -16,7 +16,9 @@ pub enum Error {
         rule: String,
     },
     /// The folder holds a run with other settings.
-    #[error("this folder holds a run whose `{key}` is {before}, not {now}; give another --out, or the same settings to go on")]
+    #[error(
+        "this folder holds a run whose `{key}` is {before}, not {now}; give another --out, or the same settings to go on"
+    )]
     OtherConfiguration {
         /// The setting.
         key: String,
@@ -26,7 +28,9 @@ pub enum Error {
         now: String,
     },
     /// A batch without a hidden position teaches nothing.
-    #[error("update {update}: the masks hide nothing; raise the masking probability or the length of the inputs")]
+    #[error(
+        "update {update}: the masks hide nothing; raise the masking probability or the length of the inputs"
+    )]
     NothingHidden {
         /// Number of the update.
         update: u64,

@@ -126,10 +126,12 @@ mod tests {
         check(&anyhow::Error::from(ScheduleError::NoSteps), 2);
         check(&anyhow::Error::from(Error::from(ScheduleError::NoSteps)).context("cannot start"), 2);
         check(&anyhow::Error::from(Error::NothingHidden { update: 1 }), 2);
-        let other = |key: &str| Error::OtherConfiguration { key: key.into(), before: "1".into(), now: "2".into() };
+        let other =
+            |key: &str| Error::OtherConfiguration { key: key.into(), before: "1".into(), now: "2".into() };
         check(&anyhow::Error::from(other("seed")), 2);
         check(&anyhow::Error::from(Error::from(d2v_torch::Error::UnknownDevice("gpu".into()))), 2);
-        let setting = d2v_data::Error::Setting { setting: "threads", value: "0".into(), rule: "must be at least 1" };
+        let setting =
+            d2v_data::Error::Setting { setting: "threads", value: "0".into(), rule: "must be at least 1" };
         check(&anyhow::Error::from(Error::from(setting)), 2);
         let empty = d2v_data::Error::NothingMatches { pattern: "*.tar".into() };
         check(&anyhow::Error::from(Error::from(empty)), 3);

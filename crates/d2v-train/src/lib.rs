@@ -38,8 +38,8 @@ pub mod step_timing;
 pub mod tensorboard;
 pub mod unreadable;
 
-mod error;
 pub mod commands;
+mod error;
 pub mod exit;
 pub mod json_lines;
 pub mod output_error;

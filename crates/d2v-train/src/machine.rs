@@ -33,7 +33,8 @@ pub fn matmul_tflops(device: Device, kind: Kind, budget: Duration) -> f64 {
 /// Processor, threads, memory and device in one line.
 pub fn describe(device: Device) -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZeroUsize::get);
-    let memory = total_memory_bytes().map_or(String::new(), |bytes| format!(", {:.0} GiB", bytes as f64 / 1024f64.powi(3)));
+    let memory = total_memory_bytes()
+        .map_or(String::new(), |bytes| format!(", {:.0} GiB", bytes as f64 / 1024f64.powi(3)));
     let device = match device {
         Device::Cuda(_) => format!(", {}", device_name(device)),
         _ => String::new(),

@@ -31,7 +31,8 @@ pub struct NoDecay {
 
 impl NoDecay {
     fn applies(&self, name: &str, tensor: &Tensor) -> bool {
-        (self.one_dimensional && tensor.dim() < 2) || self.names.iter().any(|suffix| name.ends_with(suffix.as_str()))
+        (self.one_dimensional && tensor.dim() < 2)
+            || self.names.iter().any(|suffix| name.ends_with(suffix.as_str()))
     }
 }
 
@@ -65,7 +66,11 @@ impl OptimizerConfig {
     /// [`Error::Config`] naming the first value that breaks its rule.
     pub fn validate(&self) -> Result<()> {
         let bad = |key: &str, value: f64, rule: &str| {
-            Err(Error::Config { key: format!("optimizer.{key}"), value: value.to_string(), rule: rule.into() })
+            Err(Error::Config {
+                key: format!("optimizer.{key}"),
+                value: value.to_string(),
+                rule: rule.into(),
+            })
         };
         for (key, value) in [("beta1", self.beta1), ("beta2", self.beta2)] {
             if !(0.0..1.0).contains(&value) {
@@ -194,7 +199,10 @@ impl Optimizer {
         let moments = [&self.decayed, &self.undecayed].into_iter().flat_map(|members| {
             let named = members.names.iter().zip(&members.exp_avgs).zip(&members.exp_avg_sqs);
             named.flat_map(|((name, m), v)| {
-                [(format!("exp_avg.{name}"), m.shallow_clone()), (format!("exp_avg_sq.{name}"), v.shallow_clone())]
+                [
+                    (format!("exp_avg.{name}"), m.shallow_clone()),
+                    (format!("exp_avg_sq.{name}"), v.shallow_clone()),
+                ]
             })
         });
         moments.chain([("steps".to_owned(), Tensor::from(self.steps as i64).to_kind(Kind::Int64))]).collect()

@@ -91,7 +91,8 @@ impl Run {
         let schedules = config.schedules(data.len() as u64)?;
 
         let versions = machine::versions();
-        let retention = Retention { keep_last: config.checkpoint.keep_last, keep_every: config.checkpoint.keep_every };
+        let retention =
+            Retention { keep_last: config.checkpoint.keep_last, keep_every: config.checkpoint.keep_every };
         let own = Versions { program: versions["d2v"].clone(), libtorch: versions["libtorch"].clone() };
         let store = CheckpointStore::open(out, retention, own)?;
         let latest = store.latest_intact::<RunState>()?;
@@ -254,7 +255,10 @@ impl Run {
         std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
         let tensors = host.iter().enumerate().flat_map(|(index, one)| {
             let batch = one.to_device(Device::Cpu);
-            [(format!("{index}.input"), batch.input), (format!("{index}.mask"), batch.mask_bl.to_kind(Kind::Uint8))]
+            [
+                (format!("{index}.input"), batch.input),
+                (format!("{index}.mask"), batch.mask_bl.to_kind(Kind::Uint8)),
+            ]
         });
         let tensor_path = path.with_extension("safetensors");
         crate::checkpoint::write_tensors(&tensor_path, &tensors.collect())?;
@@ -291,8 +295,7 @@ impl Run {
                 grad_norm: since.grad_norm(report),
                 warmup_fraction: self.warmup_fraction(),
             };
-            watched =
-                Some(observe(&self.learner, &self.state.config.loss, settings, seen, &spread, recent)?);
+            watched = Some(observe(&self.learner, &self.state.config.loss, settings, seen, &spread, recent)?);
         }
         let verdict = watched.as_ref().map(|seen| self.watch.observe(&seen.observation));
         self.state.watch = self.watch.state().clone();
@@ -362,7 +365,8 @@ fn describe_watched(line: &mut StepMetrics, watched: &Watched, verdict: Option<&
     line.student_teacher_distance = Some(seen.relative_distance);
     line.loss_over_predict_zero = Some(seen.predict_zero_ratio);
     line.raw_target_std = seen.stages.get(&crate::collapse::Stage::Teacher).map(|stage| stage.raw_std);
-    line.stages = seen.stages.iter().map(|(stage, statistics)| StageMetrics::new(*stage, statistics)).collect();
+    line.stages =
+        seen.stages.iter().map(|(stage, statistics)| StageMetrics::new(*stage, statistics)).collect();
     line.verdict = verdict.cloned();
 }
 

@@ -69,7 +69,12 @@ impl MaskedBatch {
         let device = input.device();
         let mask_bl = Tensor::from_slice(mask.as_slice()).view([mask.rows() as i64, mask.len() as i64]);
         let hidden_m = Tensor::from_slice(&mask.flat_hidden());
-        MaskedBatch { input, mask_bl: mask_bl.to_device(device), padding_bl, hidden_m: hidden_m.to_device(device) }
+        MaskedBatch {
+            input,
+            mask_bl: mask_bl.to_device(device),
+            padding_bl,
+            hidden_m: hidden_m.to_device(device),
+        }
     }
 
     /// Number of hidden positions.

@@ -25,7 +25,9 @@ impl UnreadableList {
     pub fn open(run: &Path) -> Result<UnreadableList, OutputError> {
         let path = run.join(UNREADABLE_FILE);
         let listed: Vec<Skipped> = match std::fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| OutputError::io("read", &path)(error.into()))?,
+            Ok(text) => {
+                serde_json::from_slice(&text).map_err(|error| OutputError::io("read", &path)(error.into()))?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(OutputError::io("read", &path)(error)),
         };
@@ -43,7 +45,8 @@ impl UnreadableList {
         if self.reasons.len() == before {
             return Ok(());
         }
-        let list = self.reasons.iter().map(|(name, reason)| Skipped { name: name.clone(), reason: reason.clone() });
+        let list =
+            self.reasons.iter().map(|(name, reason)| Skipped { name: name.clone(), reason: reason.clone() });
         let list: Vec<Skipped> = list.collect();
         write_atomically(&self.path, |file| Ok(serde_json::to_writer_pretty(file, &list)?))
             .map_err(OutputError::io("write", &self.path))

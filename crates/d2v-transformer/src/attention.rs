@@ -33,9 +33,10 @@ impl Attention {
             qkv_weight: qkv.param("weight", &[3 * d, d], config.init.linear(d, d))?,
             bias: match config.qkv_bias {
                 QkvBias::Full => Bias::Full(qkv.param("bias", &[3 * d], zero)?),
-                QkvBias::QueryValue => {
-                    Bias::QueryValue { query: scope.param("q_bias", &[d], zero)?, value: scope.param("v_bias", &[d], zero)? }
-                }
+                QkvBias::QueryValue => Bias::QueryValue {
+                    query: scope.param("q_bias", &[d], zero)?,
+                    value: scope.param("v_bias", &[d], zero)?,
+                },
             },
             proj: Linear::new(&scope.sub("proj"), d, d, config.init.branch_end(d, d, index))?,
         })
@@ -45,7 +46,13 @@ impl Attention {
     ///
     /// With `rows_m` (indices into the `B·L` positions) the output is computed and projected for those rows alone:
     /// `[M, D]` instead of `[B, L, D]`.
-    pub(crate) fn forward(&self, x_bld: &Tensor, mask: Option<&Tensor>, rows_m: Option<&Tensor>, pass: Pass) -> Tensor {
+    pub(crate) fn forward(
+        &self,
+        x_bld: &Tensor,
+        mask: Option<&Tensor>,
+        rows_m: Option<&Tensor>,
+        pass: Pass,
+    ) -> Tensor {
         let size = x_bld.size();
         let (b, l, d) = (size[0], size[1], size[2]);
         let qkv = match &self.bias {

@@ -87,7 +87,13 @@ impl Block {
     ///
     /// Pre-norm: `x += g1·attn(norm1(x)); x += g2·ffn(norm2(x))`. Post-norm: `x = norm1(x + attn(x));
     /// x = norm2(x + ffn(x))` (spec 2.1, 2.2).
-    pub fn forward(&self, x_bld: &Tensor, mask: Option<&Tensor>, rows_m: Option<&Tensor>, pass: Pass) -> BlockOutput {
+    pub fn forward(
+        &self,
+        x_bld: &Tensor,
+        mask: Option<&Tensor>,
+        rows_m: Option<&Tensor>,
+        pass: Pass,
+    ) -> BlockOutput {
         let size = x_bld.size();
         let (samples, positions) = (size[0], size[1]);
         let sample_m = rows_m.map(|rows| rows.divide_scalar_mode(positions, "floor"));

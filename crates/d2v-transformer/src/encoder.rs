@@ -63,7 +63,9 @@ impl Transformer {
         let blocks = scope.sub("blocks");
         Ok(Transformer {
             config: config.clone(),
-            blocks: (0..config.depth).map(|i| Block::new(&blocks.sub(i), config, i)).collect::<Result<_>>()?,
+            blocks: (0..config.depth)
+                .map(|i| Block::new(&blocks.sub(i), config, i))
+                .collect::<Result<_>>()?,
             norm,
         })
     }
@@ -119,7 +121,12 @@ impl Transformer {
     ///
     /// # Errors
     /// If `layers` reaches beyond the stack, or the tokens' shapes do not fit.
-    pub fn intermediates(&self, tokens: &Tokens, what: Intermediate, layers: Range<usize>) -> Result<Vec<Tensor>> {
+    pub fn intermediates(
+        &self,
+        tokens: &Tokens,
+        what: Intermediate,
+        layers: Range<usize>,
+    ) -> Result<Vec<Tensor>> {
         if layers.end > self.blocks.len() {
             let value = format!("{}..{} of {} blocks", layers.start, layers.end, self.blocks.len());
             return Err(Error::Config { key: "layers", value, rule: "must lie within the stack" });

@@ -30,15 +30,26 @@ impl PredictionHead {
     ///
     /// # Errors
     /// If `hidden` is below 1 or a name is taken.
-    pub fn new(scope: &Scope<'_>, width: i64, config: HeadConfig, init: InitScheme) -> Result<PredictionHead> {
+    pub fn new(
+        scope: &Scope<'_>,
+        width: i64,
+        config: HeadConfig,
+        init: InitScheme,
+    ) -> Result<PredictionHead> {
         let widths = match config {
             HeadConfig::Linear {} => vec![width, width],
             HeadConfig::Mlp { hidden } if hidden < 1 => {
-                return Err(Error::Config { key: "head.hidden", value: hidden.to_string(), rule: "must be at least 1" });
+                return Err(Error::Config {
+                    key: "head.hidden",
+                    value: hidden.to_string(),
+                    rule: "must be at least 1",
+                });
             }
             HeadConfig::Mlp { hidden } => vec![width, hidden, width],
         };
-        let layer = |(i, pair): (usize, &[i64])| Linear::new(&scope.sub(i), pair[0], pair[1], init.linear(pair[0], pair[1]));
+        let layer = |(i, pair): (usize, &[i64])| {
+            Linear::new(&scope.sub(i), pair[0], pair[1], init.linear(pair[0], pair[1]))
+        };
         Ok(PredictionHead { layers: widths.windows(2).enumerate().map(layer).collect::<Result<_>>()? })
     }
 

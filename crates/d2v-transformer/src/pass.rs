@@ -38,7 +38,13 @@ impl Pass {
     /// Drop path: zeroes the branch for a whole sample and scales the others up by `1 / (1 - rate)`.
     ///
     /// `samples` is the number of samples in the batch; `sample_m`, where rows were chosen, the sample of each row.
-    pub(crate) fn drop_path(self, branch: Tensor, rate: f64, samples: i64, sample_m: Option<&Tensor>) -> Tensor {
+    pub(crate) fn drop_path(
+        self,
+        branch: Tensor,
+        rate: f64,
+        samples: i64,
+        sample_m: Option<&Tensor>,
+    ) -> Tensor {
         if rate == 0.0 || !self.is_training() {
             return branch;
         }
@@ -61,7 +67,8 @@ mod tests {
     fn drop_path_keeps_whole_samples_and_the_mean() {
         let (rate, samples) = (0.3, 20_000);
         let ones = Tensor::ones([samples, 2, 3], (Kind::Float, Device::Cpu));
-        let out = seeded(&[5], || Pass::Train { key: 0 }.drop_path(ones.shallow_clone(), rate, samples, None));
+        let out =
+            seeded(&[5], || Pass::Train { key: 0 }.drop_path(ones.shallow_clone(), rate, samples, None));
         let per_sample = out.amin([1, 2], false);
         assert!(per_sample.equal(&out.amax([1, 2], false)), "a sample was split");
         let mean = out.mean(Kind::Double).double_value(&[]);
@@ -79,14 +86,18 @@ mod tests {
             let pass = Pass::Train { key };
             let out = seeded(&[key], || pass.drop_path(ones.shallow_clone(), 0.5, 3, Some(&sample_m)));
             let row = |i: i64| out.get(i);
-            assert!(row(0).equal(&row(1)) && row(2).equal(&row(3)) && row(3).equal(&row(4)), "rows of one sample");
+            assert!(
+                row(0).equal(&row(1)) && row(2).equal(&row(3)) && row(3).equal(&row(4)),
+                "rows of one sample"
+            );
         }
     }
 
     #[test]
     fn layers_are_dropped_at_the_rate() {
         let n = 20_000usize;
-        let dropped = (0..n).filter(|&i| Pass::Train { key: 9 }.drops_layer(i, 0.05)).count() as f64 / n as f64;
+        let dropped =
+            (0..n).filter(|&i| Pass::Train { key: 9 }.drops_layer(i, 0.05)).count() as f64 / n as f64;
         assert!((dropped - 0.05).abs() < 5.0 * (0.05 * 0.95 / n as f64).sqrt(), "{dropped}");
         assert!(!Pass::Eval.drops_layer(0, 0.99), "evaluation");
     }

@@ -31,7 +31,11 @@ impl Tokens {
         if let Some(padding) = &self.padding_bl
             && padding.size() != [b, l]
         {
-            return Err(Error::Shape { what: "padding_bl", expected: format!("[{b}, {l}]"), got: padding.size() });
+            return Err(Error::Shape {
+                what: "padding_bl",
+                expected: format!("[{b}, {l}]"),
+                got: padding.size(),
+            });
         }
         let blocked = self.padding_bl.as_ref().map(|padding_bl| {
             let zeros = padding_bl.zeros_like().to_kind(self.tokens_bld.kind());
@@ -43,7 +47,11 @@ impl Tokens {
             (Some(bias), blocked) => {
                 let size = bias.size();
                 if size.len() != 4 || size[2..] != [l, l] {
-                    return Err(Error::Shape { what: "bias_bhll", expected: format!("[1 or B, H, {l}, {l}]"), got: size });
+                    return Err(Error::Shape {
+                        what: "bias_bhll",
+                        expected: format!("[1 or B, H, {l}, {l}]"),
+                        got: size,
+                    });
                 }
                 let bias = bias.to_kind(self.tokens_bld.kind());
                 Some(match blocked {
@@ -58,9 +66,11 @@ impl Tokens {
     pub(crate) fn check_width(&self, width: i64) -> Result<()> {
         match self.tokens_bld.size()[..] {
             [_, _, d] if d == width => Ok(()),
-            ref got => {
-                Err(Error::Shape { what: "tokens_bld", expected: format!("[B, L, {width}]"), got: got.to_vec() })
-            }
+            ref got => Err(Error::Shape {
+                what: "tokens_bld",
+                expected: format!("[B, L, {width}]"),
+                got: got.to_vec(),
+            }),
         }
     }
 

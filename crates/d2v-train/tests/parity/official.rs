@@ -1,6 +1,7 @@
 //! Image data2vec 1.0 against the code that made the published models: layers, targets, predictions, loss, gradients,
 //! and student and teacher after three steps, in f32 to the case's tolerances and in f64 to 1e-9.
 
+use crate::support::{Case, check_number};
 use d2v_encoders::{EncoderConfig, Hidden, ImageConfig, ImagePosition};
 use d2v_masking::Mask;
 use d2v_targets::{LossConfig, LossKind, LossScale, Normalization, TargetRule};
@@ -9,7 +10,6 @@ use d2v_train::network::{ModelConfig, Network};
 use d2v_train::optimizer::{EpsPlacement, NoDecay, OptimizerConfig};
 use d2v_train::step::{Averaged, Learner, MaskedBatch, Objective, StepSettings};
 use d2v_transformer::{HeadConfig, Intermediate, Pass, Size, Tokens, TransformerConfig};
-use crate::support::{Case, check_number};
 use tch::{Device, Kind, Tensor};
 
 fn model(norm_eps: f64) -> ModelConfig {
@@ -81,7 +81,11 @@ fn load(case: &Case, learner: &Learner, kind: Kind) {
 
 fn batch(case: &Case, name: &str, kind: Kind) -> MaskedBatch {
     let mask = case.get(&format!("{name}.mask"), kind).to_kind(Kind::Bool);
-    let rows: Vec<bool> = Vec::<u8>::try_from(mask.to_kind(Kind::Uint8).reshape([-1])).unwrap().iter().map(|&v| v == 1).collect();
+    let rows: Vec<bool> = Vec::<u8>::try_from(mask.to_kind(Kind::Uint8).reshape([-1]))
+        .unwrap()
+        .iter()
+        .map(|&v| v == 1)
+        .collect();
     let mask = Mask::new(mask.size()[0] as usize, mask.size()[1] as usize, rows).unwrap();
     MaskedBatch::new(case.get(&format!("{name}.in.img"), kind), &mask, None)
 }
@@ -95,7 +99,8 @@ fn tokens(network: &Network, batch: &MaskedBatch, masked: bool) -> Tokens {
 fn layers_agree(case: &Case, network: &Network, batch: &MaskedBatch, who: &str) -> Tensor {
     let features = network.front_end.features(&batch.input).unwrap();
     case.check(&format!("b0.{who}.patches"), &features);
-    let (outputs, last) = network.transformer.forward_all(&tokens(network, batch, who == "student"), Pass::Eval).unwrap();
+    let (outputs, last) =
+        network.transformer.forward_all(&tokens(network, batch, who == "student"), Pass::Eval).unwrap();
     for (index, output) in outputs.iter().enumerate() {
         case.check(&format!("b0.{who}.layer{index}.out"), &output.out);
         case.check(&format!("b0.{who}.layer{index}.ffn"), &output.feed_forward.scaled());

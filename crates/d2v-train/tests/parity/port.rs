@@ -4,12 +4,12 @@
 //! It differs in three places: its norms use eps 1e-5 (not 1e-6); targets are normalised after the mean only (not per
 //! layer too); its prediction is the final norm's output (the projection it defines is never applied).
 
+use crate::support::Case;
 use d2v_encoders::{EncoderConfig, Hidden, ImageConfig, ImagePosition};
 use d2v_targets::{Normalization, TargetRule, TopLayerAverage};
 use d2v_torch::Parameters;
 use d2v_train::network::{ModelConfig, Network};
 use d2v_transformer::{HeadConfig, Intermediate, Pass, Size, Tokens, TransformerConfig, Wanted};
-use crate::support::Case;
 use tch::{Device, Kind, Tensor, no_grad};
 
 fn network(case: &Case, kind: Kind, norm_eps: f64, teacher: bool) -> Network {
@@ -35,7 +35,8 @@ fn network(case: &Case, kind: Kind, norm_eps: f64, teacher: bool) -> Network {
     let teacher_weights = case.weights("w.teacher.", kind);
     let find = |name: &str| {
         let theirs = port_name(name);
-        let own = theirs.strip_prefix("encoder.").filter(|_| teacher).and_then(|name| teacher_weights.get(name));
+        let own =
+            theirs.strip_prefix("encoder.").filter(|_| teacher).and_then(|name| teacher_weights.get(name));
         own.or_else(|| student.get(&theirs)).unwrap_or_else(|| panic!("no weight {theirs}")).shallow_clone()
     };
     let weights: Parameters = network.parameters.names().map(|name| (name.to_owned(), find(name))).collect();
@@ -49,7 +50,9 @@ fn port_name(ours: &str) -> String {
         "front_end.mask_token" => "mask_emb".into(),
         _ => {
             let name = ours.replace("front_end.patch_embed.proj", "patch_embed.conv");
-            let name = name.replace("front_end.rel_pos_bias", "encoder.rel_pos_bias").replace("transformer.", "encoder.");
+            let name = name
+                .replace("front_end.rel_pos_bias", "encoder.rel_pos_bias")
+                .replace("transformer.", "encoder.");
             name.replace("mlp.fc1", "mlp.0").replace("mlp.fc2", "mlp.2")
         }
     }
@@ -88,7 +91,10 @@ fn port_agrees(kind: Kind) {
 
             let targets_bld = targets(&case, &teacher, batch, Normalization::None, kind);
             case.check(&format!("{batch}.teacher.targets_all"), &targets_bld);
-            case.check(&format!("{batch}.loss.target"), &targets_bld.reshape([-1, 32]).index_select(0, &rows_m));
+            case.check(
+                &format!("{batch}.loss.target"),
+                &targets_bld.reshape([-1, 32]).index_select(0, &rows_m),
+            );
         }
     });
 }

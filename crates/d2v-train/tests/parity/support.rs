@@ -68,7 +68,11 @@ impl Case {
 /// Compares two numbers relatively.
 pub(crate) fn check_number(what: &str, got: f64, expected: f64, relative: f64) {
     let gap = (got - expected).abs();
-    assert!(gap <= relative * expected.abs(), "{what}: {got} against {expected}, relative {:e}", gap / expected.abs());
+    assert!(
+        gap <= relative * expected.abs(),
+        "{what}: {got} against {expected}, relative {:e}",
+        gap / expected.abs()
+    );
 }
 
 fn tensors(bytes: &[u8]) -> Parameters {
