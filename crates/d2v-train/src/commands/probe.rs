@@ -55,16 +55,18 @@ fn probe(args: &Args) -> Result<ProbeRecord> {
     let device = d2v_torch::cuda::device(&args.device)?;
     d2v_torch::settings::set_deterministic(true)?;
     d2v_torch::settings::set_tf32(false)?;
+    // All of them first: what is wrong with the last should not come to light after an hour on the others.
+    let runs: Vec<(TrainedRun, Role)> =
+        folders(args).map(|(folder, role)| Ok((TrainedRun::open(folder)?, role))).collect::<Result<_>>()?;
     let mut data = None;
     let (mut scores, mut checkpoints) = (Vec::new(), Vec::new());
-    for (folder, role) in folders(args) {
-        let run = TrainedRun::open(folder)?;
+    for (run, role) in &runs {
         let (_, data) = match &mut data {
             Some(data) => data,
-            None => data.insert(open_data(args, &run)?),
+            None => data.insert(open_data(args, run)?),
         };
-        scores.push(score(args, &run, role, data, device)?);
-        checkpoints.push(ProbedCheckpoint::of(&run));
+        scores.push(score(args, run, *role, data, device)?);
+        checkpoints.push(ProbedCheckpoint::of(run));
     }
     let report = ProbeReport::compare(args.layers[0], args.settings(), scores)?;
     let (path, data) = data.expect("at least one run is given, or there would be no report");
