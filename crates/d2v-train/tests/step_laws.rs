@@ -1,5 +1,7 @@
 //! Laws of one training step, on networks of a few thousand weights, in f64 where equality is up to rounding.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use d2v_encoders::{EncoderConfig, Hidden, ImageConfig, ImagePosition};
 use d2v_masking::Mask;
 use d2v_targets::{LossConfig, LossKind, LossScale, Normalization};
