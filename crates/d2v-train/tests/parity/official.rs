@@ -1,35 +1,16 @@
 //! Image data2vec 1.0 against the code that made the published models: layers, targets, predictions, loss, gradients,
 //! and student and teacher after three steps, in f32 to the case's tolerances and in f64 to 1e-9.
 
-use crate::support::{Case, check_number};
-use d2v_encoders::{EncoderConfig, Hidden, ImageConfig, ImagePosition};
+use crate::support::{Case, check_number, model};
+use d2v_encoders::Hidden;
 use d2v_masking::Mask;
 use d2v_targets::{LossConfig, LossKind, LossScale, Normalization, TargetRule};
 use d2v_torch::{Parameters, foreach};
-use d2v_train::network::{ModelConfig, Network};
+use d2v_train::network::Network;
 use d2v_train::optimizer::{EpsPlacement, NoDecay, OptimizerConfig};
 use d2v_train::step::{Averaged, Learner, MaskedBatch, Objective, StepSettings};
-use d2v_transformer::{HeadConfig, Intermediate, Pass, Size, Tokens, TransformerConfig};
+use d2v_transformer::{Intermediate, Pass, Tokens};
 use tch::{Device, Kind, Tensor};
-
-fn model(norm_eps: f64) -> ModelConfig {
-    let encoder = EncoderConfig::Image(ImageConfig {
-        image_size: 48,
-        patch_size: 8,
-        channels: 3,
-        position: ImagePosition::RelativeBias {},
-        class_token: true,
-    });
-    let transformer = TransformerConfig {
-        width: 32,
-        depth: 4,
-        heads: 4,
-        ffn_width: 128,
-        norm_eps,
-        ..TransformerConfig::image(Size::Tiny)
-    };
-    ModelConfig { encoder, transformer, head: HeadConfig::Linear {} }
-}
 
 fn objective() -> Objective {
     Objective {

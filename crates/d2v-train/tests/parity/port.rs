@@ -4,32 +4,16 @@
 //! It differs in three places: its norms use eps 1e-5 (not 1e-6); targets are normalised after the mean only (not per
 //! layer too); its prediction is the final norm's output (the projection it defines is never applied).
 
-use crate::support::Case;
-use d2v_encoders::{EncoderConfig, Hidden, ImageConfig, ImagePosition};
+use crate::support::{Case, model};
+use d2v_encoders::Hidden;
 use d2v_targets::{Normalization, TargetRule, TopLayerAverage};
 use d2v_torch::Parameters;
-use d2v_train::network::{ModelConfig, Network};
-use d2v_transformer::{HeadConfig, Intermediate, Pass, Size, Tokens, TransformerConfig, Wanted};
+use d2v_train::network::Network;
+use d2v_transformer::{Intermediate, Pass, Tokens, Wanted};
 use tch::{Device, Kind, Tensor, no_grad};
 
 fn network(case: &Case, kind: Kind, norm_eps: f64, teacher: bool) -> Network {
-    let encoder = EncoderConfig::Image(ImageConfig {
-        image_size: 48,
-        patch_size: 8,
-        channels: 3,
-        position: ImagePosition::RelativeBias {},
-        class_token: true,
-    });
-    let transformer = TransformerConfig {
-        width: 32,
-        depth: 4,
-        heads: 4,
-        ffn_width: 128,
-        norm_eps,
-        ..TransformerConfig::image(Size::Tiny)
-    };
-    let config = ModelConfig { encoder, transformer, head: HeadConfig::Linear {} };
-    let network = Network::new(&config, Device::Cpu, kind, 0).unwrap();
+    let network = Network::new(&model(norm_eps), Device::Cpu, kind, 0).unwrap();
     let student = case.weights("w.student.", kind);
     // The port's teacher holds the blocks, the final norm and the bias table; the rest is the student's.
     let teacher_weights = case.weights("w.teacher.", kind);

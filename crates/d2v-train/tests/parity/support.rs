@@ -1,7 +1,10 @@
 //! Reads a golden case: the reference's inputs, weights and results.
 
+use d2v_encoders::{EncoderConfig, ImageConfig, ImagePosition};
 use d2v_torch::Parameters;
 use d2v_torch::bytes::from_bytes;
+use d2v_train::network::ModelConfig;
+use d2v_transformer::{HeadConfig, Size, TransformerConfig};
 use safetensors::{Dtype, SafeTensors};
 use std::path::PathBuf;
 use tch::{Kind, Tensor};
@@ -89,4 +92,24 @@ fn tensors(bytes: &[u8]) -> Parameters {
         (name, from_bytes(view.data(), &shape, kind).expect("as many bytes as the header says"))
     };
     file.tensors().into_iter().map(read).collect()
+}
+
+/// The small network of both image cases.
+pub(crate) fn model(norm_eps: f64) -> ModelConfig {
+    let encoder = EncoderConfig::Image(ImageConfig {
+        image_size: 48,
+        patch_size: 8,
+        channels: 3,
+        position: ImagePosition::RelativeBias {},
+        class_token: true,
+    });
+    let transformer = TransformerConfig {
+        width: 32,
+        depth: 4,
+        heads: 4,
+        ffn_width: 128,
+        norm_eps,
+        ..TransformerConfig::image(Size::Tiny)
+    };
+    ModelConfig { encoder, transformer, head: HeadConfig::Linear {} }
 }
