@@ -1,8 +1,8 @@
 //! Makes a folder of pictures, opens it and prints some batches: `cargo run -p d2v-data --example load_folder`.
 
 use d2v_data::{
-    Cursor, Dataset, ImageTransform, Loader, LoaderConfig, OpenOptions, RawSample, Split, SyntheticConfig,
-    SyntheticImages, Transform, open,
+    BatchSize, Cursor, Dataset, ImageTransform, Loader, LoaderConfig, OpenOptions, RawSample, Split,
+    SyntheticConfig, SyntheticImages, Transform, open,
 };
 use std::error::Error;
 use std::path::Path;
@@ -43,7 +43,7 @@ fn print_batches(folder: &Path) -> Result<(), Box<dyn Error>> {
     println!("{} pictures of {} classes", pictures.len(), pictures.classes().len());
 
     let config = LoaderConfig {
-        batch_size: 7,
+        batch: BatchSize::Samples(7),
         transform: Transform::Image(ImageTransform::small(32, 3)),
         ..LoaderConfig::default()
     };
@@ -51,12 +51,12 @@ fn print_batches(folder: &Path) -> Result<(), Box<dyn Error>> {
     for batch in loader.by_ref().take(4) {
         let batch = batch?;
         let labels: Vec<u32> = batch.labels().into_iter().flatten().collect();
-        let mean = batch.images().mean().unwrap_or_default();
+        let mean = batch.images().expect("pictures").mean().unwrap_or_default();
         println!(
             "epoch {} batch {}: labels {labels:?}, shape {:?}, mean {mean:.3}",
             batch.epoch,
             batch.batch_in_epoch,
-            batch.images().dim()
+            batch.images().expect("pictures").dim()
         );
     }
     for skipped in loader.skipped() {

@@ -1,7 +1,6 @@
 //! A batch and the position in the data that comes after it.
 
-use crate::dataset::{Input, Sample};
-use ndarray::{Array4, ArrayView3, Axis};
+use ndarray::{Array2, Array3, Array4};
 use serde::{Deserialize, Serialize};
 
 /// A position between two batches: all that a checkpoint must keep of the loader.
@@ -40,12 +39,25 @@ pub struct SampleInfo {
     pub label: Option<u32>,
 }
 
-/// The inputs of a batch, collated. Further modalities become further variants.
+/// The inputs of a batch, collated; every array is contiguous, so that `as_slice` succeeds.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub enum Inputs {
-    /// Pictures, shape `[B, C = 3, H, W]`, contiguous.
+    /// Pictures, shape `[B, C = 3, H, W]`.
     Image(Array4<f32>),
+    /// Sound.
+    Audio {
+        /// Shape `[B, C, T]`; 0 behind the end of a row.
+        samples_bct: Array3<f32>,
+        /// Real samples of each row, at most `T`.
+        lengths: Vec<usize>,
+    },
+    /// Text.
+    Text {
+        /// Token ids, shape `[B, L]`; the padding id behind the end of a row.
+        tokens_bl: Array2<u32>,
+        /// Real tokens of each row, at most `L`.
+        lengths: Vec<usize>,
+    },
 }
 
 /// A sample or entry that was left out, and why.
@@ -58,16 +70,12 @@ pub struct Skipped {
 }
 
 impl Batch {
-    /// The pictures, shape `[B, C, H, W]`, contiguous: `as_slice` always succeeds.
-    pub fn images(&self) -> &Array4<f32> {
-        let Inputs::Image(images) = &self.inputs;
-        images
-    }
-
-    /// The pictures, by value.
-    pub fn into_images(self) -> Array4<f32> {
-        let Inputs::Image(images) = self.inputs;
-        images
+    /// The pictures, shape `[B, C, H, W]`, if these are pictures.
+    pub fn images(&self) -> Option<&Array4<f32>> {
+        match &self.inputs {
+            Inputs::Image(images) => Some(images),
+            Inputs::Audio { .. } | Inputs::Text { .. } => None,
+        }
     }
 
     /// The stable ids, in row order.
@@ -88,46 +96,5 @@ impl Batch {
     /// Whether there is no sample; loaders never deliver such a batch.
     pub fn is_empty(&self) -> bool {
         self.samples.is_empty()
-    }
-}
-
-/// Puts samples side by side. There must be at least one, all made by one transform.
-pub(crate) fn collate(samples: &[Sample]) -> (Vec<SampleInfo>, Inputs) {
-    let infos =
-        samples.iter().map(|&Sample { id, index, label, .. }| SampleInfo { id, index, label }).collect();
-    let views: Vec<ArrayView3<'_, f32>> = samples
-        .iter()
-        .map(|sample| {
-            let Input::Image(image) = &sample.input;
-            image.view()
-        })
-        .collect();
-    let images = ndarray::stack(Axis(0), &views).expect("one transform makes inputs of one size");
-    (infos, Inputs::Image(images))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ndarray::Array3;
-
-    #[test]
-    fn rows_keep_their_order_and_lie_in_one_piece() {
-        let samples: Vec<Sample> = (0..3_u8)
-            .map(|i| Sample {
-                id: u64::from(i) + 10,
-                index: usize::from(i),
-                label: Some(u32::from(i)),
-                input: Input::Image(Array3::from_elem((3, 2, 4), f32::from(i))),
-            })
-            .collect();
-        let (samples, inputs) = collate(&samples);
-        let cursor_after = Cursor { epoch: 0, batch: 1 };
-        let batch = Batch { epoch: 0, batch_in_epoch: 0, cursor_after, samples, inputs };
-        assert_eq!(batch.ids(), [10, 11, 12]);
-        assert_eq!(batch.labels(), [Some(0), Some(1), Some(2)]);
-        assert_eq!(batch.images().dim(), (3, 3, 2, 4));
-        let flat = batch.images().as_slice().expect("contiguous");
-        assert!(flat.iter().enumerate().all(|(at, &value)| value == (at / 24) as f32));
     }
 }

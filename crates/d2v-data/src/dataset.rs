@@ -3,7 +3,8 @@
 use crate::batch::Skipped;
 use crate::error::Error;
 use crate::picture::ImageRgb;
-use ndarray::Array3;
+use crate::waveform::Waveform;
+use ndarray::{Array2, Array3};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -34,6 +35,12 @@ pub trait Dataset: Send + Sync {
 
     /// A name for messages: a path, or what stands for one.
     fn name(&self, index: usize) -> String;
+
+    /// How long a sample is in the unit that batches of equal total length count: samples per channel of sound at
+    /// the rate it is loaded at, tokens of text; 1 for a picture. Known without decoding.
+    fn length(&self, _index: usize) -> usize {
+        1
+    }
 
     /// The sample, decoded but not augmented.
     ///
@@ -70,20 +77,47 @@ impl std::fmt::Display for Split {
     }
 }
 
-/// A decoded sample, before augmentation. Further modalities become further variants.
+/// A decoded sample, before augmentation.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub enum RawSample {
     /// An RGB picture of any size.
     Image(ImageRgb),
+    /// Sound at the data set's rate.
+    Audio(Waveform),
+    /// Token ids of one block of text, special tokens included, no padding.
+    Text(Vec<u32>),
 }
 
-/// What the network is fed for one sample. Further modalities become further variants.
+impl RawSample {
+    pub(crate) fn modality(&self) -> &'static str {
+        match self {
+            Self::Image(_) => "pictures",
+            Self::Audio(_) => "sound",
+            Self::Text(_) => "text",
+        }
+    }
+}
+
+/// What the network is fed for one sample.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub enum Input {
     /// A normalised picture, shape `[C = 3, H, W]`.
     Image(Array3<f32>),
+    /// A normalised waveform, shape `[C, T]`.
+    Audio(Array2<f32>),
+    /// Token ids.
+    Text(Vec<u32>),
+}
+
+impl Input {
+    /// How long it is: samples per channel, tokens; 1 for a picture.
+    pub fn length(&self) -> usize {
+        match self {
+            Self::Image(_) => 1,
+            Self::Audio(samples_ct) => samples_ct.ncols(),
+            Self::Text(tokens) => tokens.len(),
+        }
+    }
 }
 
 /// One sample, ready for the network.

@@ -200,6 +200,61 @@ pub enum Error {
         source: image::ImageError,
     },
 
+    /// Sound without a channel, a sample or a rate.
+    #[error(
+        "sound of {channels} channels with {samples} samples each at {rate_hz} Hz: each must be at least 1"
+    )]
+    WaveformShape {
+        /// Number of channels.
+        channels: usize,
+        /// Samples per channel.
+        samples: usize,
+        /// Samples per second.
+        rate_hz: u32,
+    },
+
+    /// Sound with a sample that is no number.
+    #[error("sample {at} of the sound is {value}; all must be finite")]
+    WaveformValue {
+        /// The first such sample.
+        at: usize,
+        /// Its value.
+        value: f32,
+    },
+
+    /// A transform for another modality than the data's.
+    #[error("the data set holds {data}, but the transform is for {transform}")]
+    Modality {
+        /// What was loaded.
+        data: &'static str,
+        /// What the transform takes.
+        transform: &'static str,
+    },
+
+    /// Sounds of one batch with different numbers of channels.
+    #[error(
+        "a sound of {got} channels in a batch of sounds of {expected}; set the number of channels to mix to"
+    )]
+    Channels {
+        /// Channels of the first sound.
+        expected: usize,
+        /// Channels of the other.
+        got: usize,
+    },
+
+    /// A sample that alone is longer than a batch may be.
+    #[error(
+        "{name} has length {length}, more than the {limit} of a whole batch; raise the batch or lower the longest sample"
+    )]
+    LongerThanBatch {
+        /// The sample.
+        name: String,
+        /// Its length, see [`Dataset::length`](crate::Dataset::length).
+        length: usize,
+        /// The total length of a batch.
+        limit: usize,
+    },
+
     /// A setting outside its range.
     #[error("`{setting}` is {value}, but {rule}")]
     Setting {

@@ -16,23 +16,24 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use d2v_data::{Cursor, ImageTransform, Loader, LoaderConfig, Split, SyntheticConfig, SyntheticImages, Transform};
+//! use d2v_data::{BatchSize, Cursor, ImageTransform, Loader, LoaderConfig, Split, SyntheticConfig, SyntheticImages, Transform};
 //!
 //! let pictures = SyntheticImages::new(SyntheticConfig::default(), Split::Train)?;
 //! let config = LoaderConfig {
-//!     batch_size: 8,
+//!     batch: BatchSize::Samples(8),
 //!     transform: Transform::Image(ImageTransform::small(32, 4)),
 //!     ..LoaderConfig::default()
 //! };
 //! let mut loader = Loader::new(Arc::new(pictures), config, Cursor::default())?;
 //! let batch = loader.next().expect("a loader never ends by itself")?;
-//! assert_eq!(batch.images().dim(), (8, 3, 32, 32));
+//! assert_eq!(batch.images().expect("pictures").dim(), (8, 3, 32, 32));
 //! # Ok::<(), d2v_data::Error>(())
 //! ```
 
 mod dataset;
 mod error;
 mod picture;
+mod waveform;
 
 mod decode;
 mod source;
@@ -44,6 +45,8 @@ mod random;
 mod transform;
 
 mod batch;
+mod bucket;
+mod collate;
 mod evaluation;
 mod loader;
 mod pipeline;
@@ -53,14 +56,18 @@ pub use dataset::{Dataset, Ignored, Input, RawSample, Sample, Split};
 pub use decode::{Limits, decode_picture};
 pub use error::Error;
 pub use evaluation::{Evaluation, EvaluationConfig};
-pub use loader::{Loader, LoaderConfig};
+pub use loader::{BatchSize, Loader, LoaderConfig, batches_per_epoch};
 pub use order::order;
 pub use picture::ImageRgb;
 pub use random::AugmentKey;
 pub use source::{IdxImages, OpenOptions, PictureFiles, open};
 pub use subset::Subset;
 pub use synthetic::{SyntheticConfig, SyntheticImages};
-pub use transform::{ColourJitter, CropRange, Geometry, ImageTransform, Normalisation, Transform, resize};
+pub use transform::{
+    AudioTransform, ColourJitter, CropRange, Geometry, ImageTransform, Normalisation, Ragged, TextTransform,
+    Transform, resize,
+};
+pub use waveform::Waveform;
 
 /// Compiles and runs the example of the README.
 #[cfg(doctest)]

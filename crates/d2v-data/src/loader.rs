@@ -1,25 +1,38 @@
 //! The endless stream of shuffled batches that training reads, from any position.
 
 use crate::batch::{Batch, Cursor, Skipped};
+use crate::bucket::Buckets;
 use crate::dataset::Dataset;
 use crate::error::Error;
 use crate::order::order;
 use crate::pipeline::{BatchPlan, Pipeline, Unreadable, Work};
 use crate::transform::Transform;
+use std::ops::Range;
 use std::sync::Arc;
+
+/// How much a batch holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchSize {
+    /// So many samples, at least 1, in random order.
+    Samples(usize),
+    /// As many samples of neighbouring lengths as fit: samples x longest is at most this, in the unit of
+    /// [`Dataset::length`]. Batches are made anew and shuffled every epoch; none is dropped.
+    TotalLength(usize),
+}
 
 /// How batches are made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoaderConfig {
-    /// Samples per batch, at least 1. Default 64.
-    pub batch_size: usize,
+    /// What a batch holds. Default 64 samples.
+    pub batch: BatchSize,
     /// Worker threads, 1 to 1,024; batches do not depend on it. Default 2.
     pub threads: usize,
     /// The seed of order and augmentation. Default 0.
     pub seed: u64,
     /// How many batches may be under way or waiting, 1 to 4,096: the bound on memory. Default 4.
     pub queue: usize,
-    /// Whether an epoch ends with the last whole batch; otherwise with a smaller one. Default true, as published.
+    /// Whether an epoch ends with the last whole batch of so many samples; otherwise with a smaller one. Default true,
+    /// as published.
     pub drop_last: bool,
     /// What is done to each sample.
     pub transform: Transform,
@@ -30,7 +43,7 @@ pub struct LoaderConfig {
 impl Default for LoaderConfig {
     fn default() -> Self {
         Self {
-            batch_size: 64,
+            batch: BatchSize::Samples(64),
             threads: 2,
             seed: 0,
             queue: 4,
@@ -59,24 +72,17 @@ impl Loader {
     /// # Errors
     /// [`Error::Setting`], [`Error::TooFewSamples`], [`Error::CursorBeyondEpoch`] or [`Error::Spawn`].
     pub fn new(dataset: Arc<dyn Dataset>, config: LoaderConfig, start: Cursor) -> Result<Self, Error> {
-        let LoaderConfig { batch_size, threads, seed, queue, drop_last, transform, unreadable_limit } =
-            config;
-        if batch_size == 0 {
-            return Err(Error::Setting {
-                setting: "batch_size",
-                value: "0".into(),
-                rule: "must be at least 1",
-            });
-        }
-        let len = dataset.len();
-        if len == 0 || (drop_last && len < batch_size) {
-            return Err(Error::TooFewSamples { batch_size, samples: len });
-        }
-        let batches = if drop_last { len / batch_size } else { len.div_ceil(batch_size) } as u64;
+        let LoaderConfig { batch, threads, seed, queue, drop_last, transform, unreadable_limit } = config;
+        let size = batch;
+        let batches = batches_per_epoch(&*dataset, size, drop_last)?;
         if start.batch >= batches {
             return Err(Error::CursorBeyondEpoch { epoch: start.epoch, batch: start.batch, batches });
         }
-        let plans = Plans { seed, len, batch_size, batches, next: start, order: None };
+        let lengths = match size {
+            BatchSize::Samples(_) => Vec::new(),
+            BatchSize::TotalLength(_) => (0..dataset.len()).map(|index| dataset.length(index)).collect(),
+        };
+        let plans = Plans { seed, len: dataset.len(), size, lengths, batches, next: start, epoch: None };
         let work = Work { dataset, transform, seed, unreadable: Unreadable::Replace };
         let pipeline = Pipeline::new(work, plans, threads, queue, unreadable_limit)?;
         Ok(Self { pipeline, batches_per_epoch: batches })
@@ -102,15 +108,66 @@ impl Iterator for Loader {
     }
 }
 
+/// The number of batches that [`Loader`] makes of a data set in an epoch; the same for every epoch.
+///
+/// # Errors
+/// [`Error::Setting`], [`Error::TooFewSamples`] or [`Error::LongerThanBatch`].
+pub fn batches_per_epoch(dataset: &dyn Dataset, size: BatchSize, drop_last: bool) -> Result<u64, Error> {
+    let samples = dataset.len();
+    let zero = |setting| Error::Setting { setting, value: "0".into(), rule: "must be at least 1" };
+    match size {
+        BatchSize::Samples(0) => Err(zero("batch_size")),
+        BatchSize::TotalLength(0) => Err(zero("batch_length")),
+        BatchSize::Samples(batch_size) if samples == 0 || (drop_last && samples < batch_size) => {
+            Err(Error::TooFewSamples { batch_size, samples })
+        }
+        BatchSize::Samples(size) if drop_last => Ok((samples / size) as u64),
+        BatchSize::Samples(size) => Ok(samples.div_ceil(size) as u64),
+        BatchSize::TotalLength(_) if samples == 0 => Err(Error::TooFewSamples { batch_size: 1, samples }),
+        BatchSize::TotalLength(limit) => {
+            let lengths: Vec<usize> = (0..samples).map(|index| dataset.length(index)).collect();
+            if let Some(index) = lengths.iter().position(|&length| length > limit) {
+                return Err(Error::LongerThanBatch {
+                    name: dataset.name(index),
+                    length: lengths[index],
+                    limit,
+                });
+            }
+            Ok(Buckets::new(&lengths, limit, 0, 0).batches.len() as u64)
+        }
+    }
+}
+
 /// Batch after batch, epoch after epoch.
 struct Plans {
     seed: u64,
     len: usize,
-    batch_size: usize,
+    size: BatchSize,
+    /// Empty where batches count samples.
+    lengths: Vec<usize>,
     batches: u64,
     next: Cursor,
-    /// The order of the epoch that `next` is in, once drawn.
-    order: Option<Arc<[usize]>>,
+    /// The epoch that `next` is in, once drawn.
+    epoch: Option<Epoch>,
+}
+
+/// The order of an epoch; without buckets, batches are consecutive parts of equal size.
+#[derive(Clone)]
+struct Epoch {
+    order: Arc<[usize]>,
+    buckets: Option<Arc<[Range<usize>]>>,
+}
+
+impl Plans {
+    fn draw(&self, epoch: u64) -> Epoch {
+        match self.size {
+            BatchSize::Samples(_) => Epoch { order: order(self.seed, epoch, self.len).into(), buckets: None },
+            BatchSize::TotalLength(total) => {
+                let Buckets { order, batches } = Buckets::new(&self.lengths, total, self.seed, epoch);
+                Epoch { order, buckets: Some(batches) }
+            }
+        }
+    }
 }
 
 impl Iterator for Plans {
@@ -118,15 +175,20 @@ impl Iterator for Plans {
 
     fn next(&mut self) -> Option<BatchPlan> {
         let cursor = self.next;
-        let order = self.order.get_or_insert_with(|| order(self.seed, cursor.epoch, self.len).into());
-        let order = Arc::clone(order);
-        let start = usize::try_from(cursor.batch).expect("below the number of batches") * self.batch_size;
-        let positions = start..(start + self.batch_size).min(self.len);
+        let epoch = self.epoch.take().unwrap_or_else(|| self.draw(cursor.epoch));
+        let number = usize::try_from(cursor.batch).expect("below the number of batches");
+        let positions = match (&epoch.buckets, self.size) {
+            (Some(buckets), _) => buckets[number].clone(),
+            (None, BatchSize::Samples(size) | BatchSize::TotalLength(size)) => {
+                number * size..((number + 1) * size).min(self.len)
+            }
+        };
+        let order = Arc::clone(&epoch.order);
         if cursor.batch + 1 < self.batches {
             self.next.batch += 1;
+            self.epoch = Some(epoch);
         } else {
             self.next = Cursor { epoch: cursor.epoch + 1, batch: 0 };
-            self.order = None;
         }
         Some(BatchPlan { cursor, cursor_after: self.next, order, positions })
     }

@@ -6,7 +6,8 @@
 //! depends on which worker does it; unreadable samples are counted where batches are delivered, in order, so even the
 //! error for too many of them comes at the same batch whatever the threads do.
 
-use crate::batch::{Batch, Cursor, Skipped, collate};
+use crate::batch::{Batch, Cursor, Skipped};
+use crate::collate::collate;
 use crate::dataset::{Dataset, Sample};
 use crate::error::Error;
 use crate::random::{AugmentKey, Domain, keyed_rng};
@@ -257,7 +258,7 @@ impl Worker {
                 slots[number] = Some(made);
                 if slots.iter().all(Option::is_some) { std::mem::take(&mut *slots) } else { continue }
             };
-            if self.done.send(finish(&batch, all)).is_err() {
+            if self.done.send(finish(&self.work, &batch, all)).is_err() {
                 return;
             }
         }
@@ -285,19 +286,26 @@ impl Worker {
 }
 
 /// Joins the chunks of a batch. Of several errors that of the first chunk counts, whichever came first in time.
-fn finish(batch: &Unfinished, chunks: Vec<Option<Made>>) -> Finished {
+fn finish(work: &Work, batch: &Unfinished, chunks: Vec<Option<Made>>) -> Finished {
     let mut all = Made::default();
     for chunk in chunks.into_iter().flatten() {
         all.samples.extend(chunk.samples);
         all.skipped.extend(chunk.skipped);
         all.error = all.error.or(chunk.error);
     }
+    let Made { samples, skipped, mut error } = all;
     let BatchPlan { cursor, cursor_after, .. } = batch.plan;
-    let whole = (all.error.is_none() && !all.samples.is_empty()).then(|| {
-        let (samples, inputs) = collate(&all.samples);
-        Batch { epoch: cursor.epoch, batch_in_epoch: cursor.batch, cursor_after, samples, inputs }
-    });
-    Finished { number: batch.number, batch: whole, skipped: all.skipped, error: all.error }
+    let mut whole = None;
+    if error.is_none() && !samples.is_empty() {
+        match collate(samples, &work.transform, (work.seed, cursor.epoch)) {
+            Ok((samples, inputs)) => {
+                let (epoch, batch_in_epoch) = (cursor.epoch, cursor.batch);
+                whole = Some(Batch { epoch, batch_in_epoch, cursor_after, samples, inputs });
+            }
+            Err(refused) => error = Some(refused),
+        }
+    }
+    Finished { number: batch.number, batch: whole, skipped, error }
 }
 
 impl Work {

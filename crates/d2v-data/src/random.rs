@@ -32,6 +32,12 @@ pub(crate) enum Domain {
     Replace,
     /// Drawing the built-in pictures.
     Draw,
+    /// Where the samples of a batch are cut to one length.
+    Crop,
+    /// Which samples of one length share a batch, and the order of such batches.
+    Buckets,
+    /// Noise in digital silence.
+    Noise,
 }
 
 impl Domain {
@@ -41,6 +47,9 @@ impl Domain {
             Self::Order => *b"d2vorder",
             Self::Replace => *b"d2vreplc",
             Self::Draw => *b"d2vdraw1",
+            Self::Crop => *b"d2vcrop1",
+            Self::Buckets => *b"d2vbuckt",
+            Self::Noise => *b"d2vnoise",
         }
     }
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use d2v_data::{
-    Batch, Cursor, Dataset, Error, Evaluation, EvaluationConfig, ImageRgb, ImageTransform, Loader,
+    Batch, BatchSize, Cursor, Dataset, Error, Evaluation, EvaluationConfig, ImageRgb, ImageTransform, Loader,
     LoaderConfig, RawSample, Split, SyntheticConfig, SyntheticImages, Transform, order,
 };
 use proptest::prelude::*;
@@ -56,7 +56,13 @@ impl Dataset for Numbered {
 
 fn config(batch_size: usize, threads: usize, seed: u64) -> LoaderConfig {
     let transform = Transform::Image(ImageTransform::pretraining(6));
-    LoaderConfig { batch_size, threads, seed, transform, ..LoaderConfig::default() }
+    LoaderConfig {
+        batch: BatchSize::Samples(batch_size),
+        threads,
+        seed,
+        transform,
+        ..LoaderConfig::default()
+    }
 }
 
 fn batches(data: Arc<dyn Dataset>, config: LoaderConfig, start: Cursor, count: usize) -> Vec<Batch> {
@@ -102,7 +108,7 @@ fn another_epoch_shows_other_crops_in_another_order() {
     assert_ne!(got[0].ids(), got[1].ids());
     let row = |batch: &Batch| {
         let at = batch.ids().iter().position(|&id| id == 1_000).unwrap();
-        batch.images().index_axis(ndarray::Axis(0), at).to_owned()
+        batch.images().expect("pictures").index_axis(ndarray::Axis(0), at).to_owned()
     };
     assert_ne!(row(&got[0]), row(&got[1]));
 }
@@ -216,6 +222,6 @@ fn the_built_in_pictures_load_like_any_others() {
     let config =
         LoaderConfig { transform: Transform::Image(ImageTransform::small(32, 4)), ..config(16, 2, 0) };
     let got = batches(Arc::new(pictures), config, Cursor { epoch: 1, batch: 100 }, 2);
-    assert_eq!(got[1].images().dim(), (16, 3, 32, 32));
-    assert!(got[1].images().iter().all(|value| value.is_finite()));
+    assert_eq!(got[1].images().expect("pictures").dim(), (16, 3, 32, 32));
+    assert!(got[1].images().expect("pictures").iter().all(|value| value.is_finite()));
 }

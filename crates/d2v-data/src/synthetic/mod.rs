@@ -142,7 +142,7 @@ mod tests {
     }
 
     fn picture(set: &SyntheticImages, index: usize) -> ImageRgb {
-        let RawSample::Image(picture) = set.load(index).unwrap();
+        let RawSample::Image(picture) = set.load(index).unwrap() else { panic!("not a picture") };
         picture
     }
 

@@ -3,17 +3,22 @@
 //! The order and all defaults are those of data2vec's image pre-training (specification 2.1); [`ImageTransform`] makes
 //! each step a setting. Colour and geometry work on bytes, rounding where the reference's imaging library rounds.
 
+mod audio;
 mod crop;
 mod geometry;
 mod jitter;
 mod normalise;
 mod resize;
+mod text;
 
+pub(crate) use audio::crop as crop_sound;
+pub use audio::{AudioTransform, Ragged};
 pub use crop::CropRange;
 pub use geometry::Geometry;
 pub use jitter::ColourJitter;
 pub use normalise::Normalisation;
 pub use resize::resize;
+pub use text::TextTransform;
 
 use crate::dataset::{Input, RawSample};
 use crate::error::Error;
@@ -26,10 +31,13 @@ use serde::{Deserialize, Serialize};
 /// How a decoded sample becomes the network's input; one variant per modality.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "modality", rename_all = "kebab-case")]
-#[non_exhaustive]
 pub enum Transform {
     /// For pictures.
     Image(ImageTransform),
+    /// For sound.
+    Audio(AudioTransform),
+    /// For text.
+    Text(TextTransform),
 }
 
 impl Default for Transform {
@@ -46,25 +54,44 @@ impl Transform {
     pub fn validate(&self) -> Result<(), Error> {
         match self {
             Self::Image(transform) => transform.validate(),
+            Self::Audio(transform) => transform.validate(),
+            Self::Text(transform) => transform.validate(),
         }
     }
 
-    /// The transform for evaluation that goes with this one, see [`ImageTransform::for_evaluation`].
+    /// The transform for evaluation that goes with this one: nothing random, and every sample whole.
     pub fn for_evaluation(&self) -> Self {
         match self {
             Self::Image(transform) => Self::Image(transform.for_evaluation()),
+            Self::Audio(transform) => Self::Audio(transform.for_evaluation()),
+            Self::Text(transform) => Self::Text(transform.clone()),
         }
     }
 
     /// Augments a sample: a pure function of the sample and the key.
     ///
     /// # Errors
-    /// [`Error::Setting`] if the settings are not valid.
+    /// [`Error::Setting`] if the settings are not valid; [`Error::Modality`] if the sample is of another modality.
     pub fn apply(&self, sample: RawSample, key: AugmentKey) -> Result<Input, Error> {
         match (self, sample) {
             (Self::Image(transform), RawSample::Image(picture)) => {
                 transform.apply(picture, key).map(Input::Image)
             }
+            (Self::Audio(transform), RawSample::Audio(sound)) => {
+                transform.apply(sound, key).map(Input::Audio)
+            }
+            (Self::Text(transform), RawSample::Text(tokens)) => Ok(Input::Text(transform.apply(tokens))),
+            (transform, sample) => {
+                Err(Error::Modality { data: sample.modality(), transform: transform.modality() })
+            }
+        }
+    }
+
+    pub(crate) fn modality(&self) -> &'static str {
+        match self {
+            Self::Image(_) => "pictures",
+            Self::Audio(_) => "sound",
+            Self::Text(_) => "text",
         }
     }
 }
