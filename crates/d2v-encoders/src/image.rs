@@ -1,10 +1,11 @@
 //! Pictures as patches (spec 2.1).
 
+use crate::hide::hide;
 use crate::{Error, Hidden, ImageConfig, ImagePosition, ModalityEncoder, RelativeBias, Result, sin_cos_2d};
 use d2v_torch::{Init, Scope};
 use d2v_transformer::{InitScheme, Pass, Tokens};
 use std::cell::Cell;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// The front end of images.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl ImageEncoder {
         let proj = scope.sub("patch_embed").sub("proj");
         let token = match init {
             InitScheme::Beit => Init::TruncatedNormal { std: 0.02, cut: 0.02 },
-            InitScheme::Bert | InitScheme::Xavier => Init::Normal { std: 0.02 },
+            InitScheme::Bert | InitScheme::Xavier | InitScheme::Uniform => Init::Normal { std: 0.02 },
         };
         Ok(ImageEncoder {
             config: config.clone(),
@@ -111,8 +112,8 @@ impl ModalityEncoder for ImageEncoder {
         _pass: Pass,
     ) -> Result<Tokens> {
         let (side_y, side_x) = self.grid.get();
-        let (b, l) = match features.size()[..] {
-            [b, l, d] if l == side_y * side_x && d == self.width => (b, l),
+        let b = match features.size()[..] {
+            [b, l, d] if l == side_y * side_x && d == self.width => b,
             ref got => {
                 let expected = format!("[B, {}, {}]", side_y * side_x, self.width);
                 return Err(Error::Shape { what: "patch features", expected, got: got.to_vec() });
@@ -125,16 +126,7 @@ impl ModalityEncoder for ImageEncoder {
                 got: padding.size(),
             });
         }
-        let mut x = match hidden {
-            Some(Hidden { mask_bl }) => {
-                if mask_bl.size() != [b, l] || mask_bl.kind() != Kind::Bool {
-                    let expected = format!("bool [{b}, {l}]");
-                    return Err(Error::Shape { what: "mask", expected, got: mask_bl.size() });
-                }
-                self.mask_token.to_kind(features.kind()).where_self(&mask_bl.unsqueeze(-1), features)
-            }
-            None => features.shallow_clone(),
-        };
+        let mut x = hide(features, self.width, &self.mask_token, hidden)?;
         let mut bias_bhll = None;
         match &self.position {
             Position::Relative(relative) => bias_bhll = Some(relative.bias(side_y, side_x)?),

@@ -2,29 +2,46 @@
 
 use crate::Result;
 use crate::config::{DataConfig, RunConfig};
+use crate::sources::Source;
 use crate::step::MaskedBatch;
-use d2v_data::{Batch, Cursor, Dataset, Inputs, Loader, LoaderConfig, Skipped, Split, SyntheticImages, open};
-use d2v_masking::{Mask, MaskKey, MaskSampler, Positions};
-use std::sync::Arc;
+use d2v_data::{Batch, Cursor, Inputs, Loader, LoaderConfig, Skipped};
+use d2v_encoders::EncoderConfig;
+use d2v_masking::{Mask, MaskConfig, MaskKey, MaskSampler, PaddingMask, TokenCorruptor, Vocabulary};
 use std::time::{Duration, Instant};
-use tch::{Device, Tensor};
-
-/// The data set of a configuration: its path, or the built-in one.
-///
-/// # Errors
-/// If the path holds nothing that can be read.
-pub fn dataset(config: &DataConfig, split: Split) -> Result<Arc<dyn Dataset>> {
-    Ok(match &config.path {
-        Some(path) => Arc::from(open(path, split, &config.open)?),
-        None => Arc::new(SyntheticImages::new(config.synthetic, split)?),
-    })
-}
+use tch::{Device, Kind, Tensor};
 
 /// Draws masks as a function of (seed, epoch, sample id).
 pub struct Masks {
     seed: u64,
-    positions: Positions,
+    encoder: EncoderConfig,
     sampler: Box<dyn MaskSampler>,
+    /// Where the student may see other words instead of hidden ones.
+    corruptor: Option<TokenCorruptor>,
+    predict: Predict,
+}
+
+/// Which of the chosen positions are predicted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Predict {
+    /// All, also those that show a random word or their own (the paper).
+    #[default]
+    Chosen,
+    /// Those that show the mask token (the released code for text, spec 9, C11).
+    MaskToken,
+}
+
+/// What was done to a batch.
+#[derive(Debug, Clone)]
+pub struct Hiding {
+    /// The chosen positions, true = hidden from the student.
+    pub mask: Mask,
+    /// The predicted positions, where they are not all of the chosen.
+    pub predicted: Option<Mask>,
+    /// What the student sees, where it is not just hidden: token ids, row by row.
+    pub student_ids: Option<Vec<u32>>,
+    /// The real positions.
+    pub padding: Option<PaddingMask>,
 }
 
 impl Masks {
@@ -33,50 +50,145 @@ impl Masks {
     /// # Errors
     /// If a setting is out of range.
     pub fn new(config: &RunConfig) -> Result<Masks> {
-        Ok(Masks { seed: config.seed, positions: config.positions(), sampler: config.mask.build()? })
+        let corruptor = match (&config.mask, &config.model.encoder) {
+            (MaskConfig::Tokens(tokens), EncoderConfig::Text(text)) => {
+                let ids = text.ids()?;
+                let special: Vec<u32> = ids.special.iter().map(|&id| id as u32).collect();
+                let vocabulary = Vocabulary::new(ids.vocabulary as u32, ids.mask as u32, &special)?;
+                Some(TokenCorruptor::new(tokens.clone(), vocabulary)?)
+            }
+            _ => None,
+        };
+        Ok(Masks {
+            seed: config.seed,
+            encoder: config.model.encoder.clone(),
+            sampler: config.mask.build()?,
+            corruptor,
+            predict: config.predict,
+        })
     }
 
-    /// One row per sample.
+    /// One row per sample, drawn on what is there after cropping; padding is never hidden.
     ///
     /// # Errors
     /// If the settings do not suit the positions.
-    pub fn draw(&self, epoch: u64, ids: &[u64]) -> Result<Mask> {
+    pub fn draw(&self, epoch: u64, ids: &[u64], inputs: &Inputs) -> Result<Hiding> {
         let key = |&sample_id: &u64| MaskKey { seed: self.seed, epoch, sample_id, clone: 0 };
         let keys: Vec<MaskKey> = ids.iter().map(key).collect();
-        Ok(self.sampler.sample_batch(self.positions, None, &keys)?)
+        let (positions, padding) = self.layout(inputs)?;
+        if let (Some(corruptor), Inputs::Text { tokens_bl, .. }) = (&self.corruptor, inputs) {
+            let tokens = tokens_bl.as_slice().expect("the loader collates into contiguous arrays");
+            let seen = corruptor.corrupt_batch(tokens, tokens_bl.ncols(), padding.as_ref(), None, &keys)?;
+            let predicted = (self.predict == Predict::MaskToken).then_some(seen.shows_mask);
+            let student_ids = Some(seen.ids);
+            return Ok(Hiding { mask: seen.chosen, predicted, student_ids, padding });
+        }
+        let mask = self.sampler.sample_batch(positions, padding.as_ref(), &keys)?;
+        Ok(Hiding { mask, predicted: None, student_ids: None, padding })
     }
 
-    /// The layout of the positions.
-    pub fn positions(&self) -> Positions {
-        self.positions
+    /// One row per id on the positions of inputs of this length, all real; for a preview, without looking at inputs.
+    ///
+    /// # Errors
+    /// If the settings do not suit the positions.
+    pub fn preview(&self, epoch: u64, ids: &[u64], length: i64) -> Result<Mask> {
+        let key = |&sample_id: &u64| MaskKey { seed: self.seed, epoch, sample_id, clone: 0 };
+        let keys: Vec<MaskKey> = ids.iter().map(key).collect();
+        Ok(self.sampler.sample_batch(crate::config::positions(&self.encoder, length), None, &keys)?)
+    }
+
+    /// The positions of a batch, and which of them are real where not all are.
+    fn layout(&self, inputs: &Inputs) -> Result<(d2v_masking::Positions, Option<PaddingMask>)> {
+        let (length, lengths) = match inputs {
+            Inputs::Image(_) => (1, None),
+            Inputs::Audio { samples_bct, lengths } => (samples_bct.dim().2, Some(lengths)),
+            Inputs::Text { tokens_bl, lengths } => (tokens_bl.ncols(), Some(lengths)),
+        };
+        let positions = crate::config::positions(&self.encoder, length as i64);
+        let real = |length: &usize| self.encoder.positions(*length as i64) as usize;
+        let padding = match lengths {
+            Some(lengths) if lengths.iter().any(|&own| own < length) => {
+                let real: Vec<usize> = lengths.iter().map(real).collect();
+                Some(PaddingMask::from_lengths(&real, positions.len())?)
+            }
+            _ => None,
+        };
+        Ok((positions, padding))
     }
 }
 
-/// Samples of a batch with their masks, still on the host.
+/// Samples of a batch with what was hidden of them, still on the host.
 pub struct HostBatch {
     /// The samples.
     pub batch: Batch,
     /// One row per sample.
-    pub mask: Mask,
+    pub hiding: Hiding,
 }
 
 impl HostBatch {
     /// Copies to the device.
     pub fn to_device(&self, device: Device) -> MaskedBatch {
-        MaskedBatch::new(input_tensor(&self.batch.inputs).to_device(device), &self.mask, None)
+        let Hiding { mask, predicted, student_ids, padding } = &self.hiding;
+        let input = input_tensor(&self.batch.inputs).to_device(device);
+        let padding_bl = padding.as_ref().map(|padding| padding_tensor(padding).to_device(device));
+        let mut batch = MaskedBatch::new(input, mask, padding_bl);
+        if let Some(predicted) = predicted {
+            batch.hidden_m = Tensor::from_slice(&predicted.flat_hidden()).to_device(device);
+        }
+        batch.student_input = student_ids.as_ref().map(|ids| id_tensor(ids, mask.len()).to_device(device));
+        batch
+    }
+
+    /// Length of the rows: samples of sound, tokens; 1 for pictures.
+    pub fn length(&self) -> i64 {
+        match &self.batch.inputs {
+            Inputs::Image(_) => 1,
+            Inputs::Audio { samples_bct, .. } => samples_bct.dim().2 as i64,
+            Inputs::Text { tokens_bl, .. } => tokens_bl.ncols() as i64,
+        }
     }
 }
 
-/// The inputs of a batch as a tensor on the host.
+/// The inputs of a batch as a tensor on the host: pictures `[B, C, H, W]`, sound `[B, C, T]`, token ids int64 `[B, L]`.
 pub fn input_tensor(inputs: &Inputs) -> Tensor {
+    let contiguous = "the loader collates into contiguous arrays";
+    let shaped = |values: &[f32], shape: &[usize]| {
+        let shape: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
+        Tensor::from_slice(values).view(&shape[..])
+    };
     match inputs {
-        Inputs::Image(images) => {
-            let shape: Vec<i64> = images.shape().iter().map(|&n| n as i64).collect();
-            let pixels = images.as_slice().expect("the loader collates into contiguous arrays");
-            Tensor::from_slice(pixels).view(&shape[..])
+        Inputs::Image(images) => shaped(images.as_slice().expect(contiguous), images.shape()),
+        Inputs::Audio { samples_bct, .. } => {
+            shaped(samples_bct.as_slice().expect(contiguous), samples_bct.shape())
         }
-        _ => unreachable!("the transform, which the configuration checks, makes pictures"),
+        Inputs::Text { tokens_bl, .. } => {
+            id_tensor(tokens_bl.as_slice().expect(contiguous), tokens_bl.ncols())
+        }
     }
+}
+
+fn id_tensor(ids: &[u32], columns: usize) -> Tensor {
+    let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
+    Tensor::from_slice(&ids).view([-1, columns as i64])
+}
+
+/// Bool `[B, L]`, true = not real.
+pub fn padding_tensor(padding: &PaddingMask) -> Tensor {
+    Tensor::from_slice(&padding.to_vec()).view([padding.rows() as i64, padding.len() as i64])
+}
+
+/// The padding of a batch, true = not real, for a front end; absent: all is real.
+///
+/// # Errors
+/// If a sample is too short for a single position.
+pub fn padding_of(encoder: &EncoderConfig, inputs: &Inputs) -> Result<Option<Tensor>> {
+    let (Inputs::Audio { lengths, .. } | Inputs::Text { lengths, .. }) = inputs else { return Ok(None) };
+    let real: Vec<usize> = lengths.iter().map(|&length| encoder.positions(length as i64) as usize).collect();
+    let longest = real.iter().copied().max().unwrap_or_default();
+    if real.iter().all(|&length| length == longest) {
+        return Ok(None);
+    }
+    Ok(Some(padding_tensor(&PaddingMask::from_lengths(&real, longest)?).to_kind(Kind::Bool)))
 }
 
 /// The endless stream of masked batches.
@@ -91,17 +203,18 @@ impl MaskedLoader {
     ///
     /// # Errors
     /// If the data set is too small for a batch, or a setting is out of range.
-    pub fn new(config: &RunConfig, dataset: Arc<dyn Dataset>, start: Cursor) -> Result<MaskedLoader> {
+    pub fn new(config: &RunConfig, source: &Source, start: Cursor) -> Result<MaskedLoader> {
+        let DataConfig { threads, queue, transform, unreadable_limit, .. } = &config.data;
         let loader_config = LoaderConfig {
-            batch_size: config.train.batch_size,
-            threads: config.data.threads,
+            batch: config.batch()?,
+            threads: *threads,
             seed: config.seed,
-            queue: config.data.queue,
+            queue: *queue,
             drop_last: true,
-            transform: config.data.transform.clone(),
-            unreadable_limit: config.data.unreadable_limit,
+            transform: transform.clone(),
+            unreadable_limit: *unreadable_limit,
         };
-        let loader = Loader::new(dataset, loader_config, start)?;
+        let loader = Loader::new(std::sync::Arc::clone(&source.dataset), loader_config, start)?;
         Ok(MaskedLoader { loader, masks: Masks::new(config)?, waited: Duration::ZERO })
     }
 
@@ -112,9 +225,9 @@ impl MaskedLoader {
     pub fn next_batch(&mut self) -> Result<HostBatch> {
         let started = Instant::now();
         let batch = self.loader.next().expect("a loader has no end")?;
-        let mask = self.masks.draw(batch.epoch, &batch.ids())?;
+        let hiding = self.masks.draw(batch.epoch, &batch.ids(), &batch.inputs)?;
         self.waited += started.elapsed();
-        Ok(HostBatch { batch, mask })
+        Ok(HostBatch { batch, hiding })
     }
 
     /// Time spent in [`MaskedLoader::next_batch`] since the last call of this.

@@ -1,12 +1,16 @@
 //! The configuration of a run, as in the TOML files under `configs/`.
 
+use crate::batches::Predict;
 use crate::collapse::CollapseConfig;
 use crate::network::ModelConfig;
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::{LearningRate, LearningRateConfig, Length, Pace};
 use crate::step::{Averaged, Objective};
 use crate::{Error, Result};
-use d2v_data::{OpenOptions, SyntheticConfig, Transform};
+use d2v_data::{
+    AudioOptions, BatchSize, Dataset, OpenOptions, SyntheticConfig, SyntheticSoundsConfig,
+    SyntheticTextConfig, TextOptions, Transform, batches_per_epoch,
+};
 use d2v_ema::Tau;
 use d2v_encoders::EncoderConfig;
 use d2v_masking::{MaskConfig, Positions};
@@ -36,6 +40,9 @@ pub struct RunConfig {
     pub data: DataConfig,
     /// Which positions are hidden.
     pub mask: MaskConfig,
+    /// Which of them are predicted, where the student sees other words at some.
+    #[serde(default)]
+    pub predict: Predict,
     /// The network.
     pub model: ModelConfig,
     /// The teacher.
@@ -98,8 +105,15 @@ impl Precision {
 pub struct TrainConfig {
     /// Length of the run: `{ steps = N }`, `{ epochs = X }` or `{ samples = N }`.
     pub length: Length,
-    /// Samples per micro-batch.
-    pub batch_size: usize,
+    /// Samples per micro-batch; or one of the two below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<usize>,
+    /// Seconds of sound per micro-batch: as many of neighbouring lengths as fit, all counted as long as the longest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_seconds: Option<f64>,
+    /// Tokens per micro-batch, in the same way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_tokens: Option<usize>,
     /// Micro-batches per update.
     #[serde(default = "one")]
     pub accumulate: usize,
@@ -130,12 +144,24 @@ pub struct DataConfig {
     /// Folder, archive, pattern of shards or IDX files; absent: the built-in data set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// The built-in data set.
+    /// The built-in pictures.
     #[serde(default)]
     pub synthetic: SyntheticConfig,
-    /// Limits on what opening may cost.
+    /// The built-in sounds.
+    #[serde(default)]
+    pub synthetic_audio: SyntheticSoundsConfig,
+    /// The built-in text.
+    #[serde(default)]
+    pub synthetic_text: SyntheticTextConfig,
+    /// How pictures are opened.
     #[serde(default)]
     pub open: OpenOptions,
+    /// How sound is opened.
+    #[serde(default)]
+    pub audio: AudioOptions,
+    /// How text is opened.
+    #[serde(default)]
+    pub text: TextOptions,
     /// Augmentation and normalisation.
     pub transform: Transform,
     /// Threads that decode and augment.
@@ -194,7 +220,6 @@ impl RunConfig {
     /// The first setting out of its range, or two that do not fit each other.
     pub fn validate(&self) -> Result<()> {
         let at_least_one = [
-            ("train.batch_size", self.train.batch_size as u64),
             ("train.accumulate", self.train.accumulate as u64),
             ("train.log_every_steps", self.train.log_every_steps),
             ("train.max_skipped_in_a_row", u64::from(self.train.max_skipped_in_a_row)),
@@ -214,46 +239,128 @@ impl RunConfig {
         self.collapse
             .validate()
             .map_err(|bad| setting(&format!("collapse.{}", bad.key), &bad.value, bad.rule))?;
-        let EncoderConfig::Image(image) = &self.model.encoder;
-        image.validate()?;
-        let Transform::Image(transform) = &self.data.transform else {
-            return Err(setting(
-                "data.transform.modality",
-                &"another",
-                "must be that of model.encoder: image",
-            ));
-        };
-        if i64::from(transform.size_px()) != image.image_size {
-            let rule = format!("must equal model.encoder.image_size = {}", image.image_size);
-            return Err(setting("data.transform.geometry.size_px", &transform.size_px(), &rule));
-        }
+        self.model.encoder.validate()?;
+        self.check_input()?;
+        self.batch()?;
         Ok(())
     }
 
-    /// The layout of the positions that masks are drawn on.
-    pub fn positions(&self) -> Positions {
-        match &self.model.encoder {
-            EncoderConfig::Image(image) => {
-                let side = image.side() as usize;
-                Positions::Grid { height: side, width: side }
+    /// What the front end takes must be what the data makes.
+    fn check_input(&self) -> Result<()> {
+        match (&self.model.encoder, &self.data.transform) {
+            (EncoderConfig::Image(image), Transform::Image(transform)) => {
+                if i64::from(transform.size_px()) != image.image_size {
+                    let rule = format!("must equal model.encoder.image_size = {}", image.image_size);
+                    return Err(setting("data.transform.geometry.size_px", &transform.size_px(), &rule));
+                }
+                Ok(())
+            }
+            (EncoderConfig::Audio(audio), Transform::Audio(_)) => {
+                let data = &self.data.audio;
+                if data.sample_rate_hz != audio.sample_rate_hz {
+                    let rule = format!("must equal model.encoder.sample_rate_hz = {}", audio.sample_rate_hz);
+                    return Err(setting("data.audio.sample_rate_hz", &data.sample_rate_hz, &rule));
+                }
+                if data.channels as i64 != audio.channels {
+                    let rule = format!("must equal model.encoder.channels = {}", audio.channels);
+                    return Err(setting("data.audio.channels", &data.channels, &rule));
+                }
+                let least = audio.receptive_field() as f64 / f64::from(audio.sample_rate_hz);
+                if data.min_seconds < least {
+                    let rule = format!("must be at least the receptive field of model.encoder, {least:.4} s");
+                    return Err(setting("data.audio.min_seconds", &data.min_seconds, &rule));
+                }
+                Ok(())
+            }
+            (EncoderConfig::Text(text), Transform::Text(transform)) => {
+                if transform.max_tokens as i64 > text.max_tokens {
+                    let rule = format!("must be at most model.encoder.max_tokens = {}", text.max_tokens);
+                    return Err(setting("data.transform.max_tokens", &transform.max_tokens, &rule));
+                }
+                Ok(())
+            }
+            (encoder, _) => {
+                let rule = format!("must be that of model.encoder: {}", encoder.modality());
+                Err(setting("data.transform.modality", &"another", &rule))
             }
         }
     }
 
-    /// Samples per update.
-    pub fn samples_per_update(&self) -> u64 {
-        (self.train.batch_size * self.train.accumulate) as u64
-    }
-
-    /// Length of the run and both schedules in updates, for a data set of `samples` samples.
+    /// What a micro-batch holds.
     ///
     /// # Errors
-    /// If a length or a schedule makes no sense.
-    pub fn schedules(&self, samples: u64) -> Result<Schedules> {
-        let pace = Pace::new(self.samples_per_update(), samples)?;
+    /// Unless one of the three ways to say it is given, suits the modality and is at least 1.
+    pub fn batch(&self) -> Result<BatchSize> {
+        let TrainConfig { batch_size, batch_seconds, batch_tokens, .. } = self.train;
+        let one = "give one of train.batch_size, train.batch_seconds (sound) and train.batch_tokens (text)";
+        let size = match (batch_size, batch_seconds, batch_tokens, &self.model.encoder) {
+            (Some(size), None, None, _) => BatchSize::Samples(size),
+            (None, Some(seconds), None, EncoderConfig::Audio(audio)) => {
+                let samples = seconds * f64::from(audio.sample_rate_hz);
+                if !(1.0..9e15).contains(&samples) {
+                    return Err(setting("train.batch_seconds", &seconds, "must be above 0"));
+                }
+                BatchSize::TotalLength(samples as usize)
+            }
+            (None, None, Some(tokens), EncoderConfig::Text(_)) => BatchSize::TotalLength(tokens),
+            (None, None, None, _) => return Err(setting("train.batch_size", &"missing", one)),
+            (_, Some(seconds), _, _) => return Err(setting("train.batch_seconds", &seconds, one)),
+            (_, _, Some(tokens), _) => return Err(setting("train.batch_tokens", &tokens, one)),
+        };
+        match size {
+            BatchSize::Samples(0) => Err(setting("train.batch_size", &0, "must be at least 1")),
+            BatchSize::TotalLength(0) => Err(setting("train.batch_tokens", &0, "must be at least 1")),
+            size => Ok(size),
+        }
+    }
+
+    /// Length of the longest input: samples of sound, tokens; 1 for pictures.
+    pub fn longest_input(&self) -> i64 {
+        match (&self.model.encoder, &self.data.transform) {
+            (EncoderConfig::Audio(audio), _) => {
+                (self.data.audio.max_seconds * f64::from(audio.sample_rate_hz)) as i64
+            }
+            (EncoderConfig::Text(_), Transform::Text(transform)) => transform.max_tokens as i64,
+            (EncoderConfig::Text(text), _) => text.max_tokens,
+            (EncoderConfig::Image(_), _) => 1,
+        }
+    }
+
+    /// Samples of a micro-batch where all are as long as may be.
+    pub fn samples_per_batch(&self) -> u64 {
+        match self.batch() {
+            Ok(BatchSize::Samples(size)) => size as u64,
+            Ok(BatchSize::TotalLength(total)) => (total as u64 / self.longest_input().max(1) as u64).max(1),
+            Err(_) => 0,
+        }
+    }
+
+    /// Length of the run and both schedules in updates, on this data.
+    ///
+    /// # Errors
+    /// If a length or a schedule makes no sense, or the data is too little for a batch.
+    pub fn schedules(&self, data: &dyn Dataset) -> Result<Schedules> {
+        let accumulate = self.train.accumulate as u64;
+        let pace = match self.batch()? {
+            BatchSize::Samples(size) => Pace::new(size as u64 * accumulate, data.len() as u64)?,
+            size => Pace::of_batches(batches_per_epoch(data, size, true)?, accumulate, data.len() as u64)?,
+        };
         let steps = self.train.length.to_steps("train.length", pace, None)?;
         let learning_rate = self.learning_rate.resolve(steps, pace)?;
         Ok(Schedules { steps, learning_rate, tau: self.teacher.tau.resolve(steps)? })
+    }
+}
+
+/// The layout of the positions that masks are drawn on, for an input of this length.
+pub fn positions(encoder: &EncoderConfig, length: i64) -> Positions {
+    match encoder {
+        EncoderConfig::Image(image) => {
+            let side = image.side() as usize;
+            Positions::Grid { height: side, width: side }
+        }
+        EncoderConfig::Audio(_) | EncoderConfig::Text(_) => {
+            Positions::Line { len: encoder.positions(length) as usize }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod observe;
 pub mod optimizer;
 pub mod run;
 pub mod run_state;
+pub mod sources;
 pub mod step;
 
 pub mod collapse;

@@ -5,7 +5,7 @@
 //! loaded samples, buffers of single operations, and freed memory that an allocator keeps.
 
 use crate::config::RunConfig;
-use d2v_encoders::{EncoderConfig, ImagePosition};
+use d2v_encoders::{AudioFeatures, EncoderConfig, ImagePosition};
 use serde::Serialize;
 
 /// Expected bytes.
@@ -40,23 +40,20 @@ impl MemoryEstimate {
     pub fn of(config: &RunConfig, student: u64, teacher: u64) -> MemoryEstimate {
         let transformer = &config.model.transformer;
         let (d, f) = (transformer.width as u64, transformer.ffn_width as u64);
-        let EncoderConfig::Image(image) = &config.model.encoder;
-        let positions = (image.side() * image.side()) as u64;
-        let tokens = positions + u64::from(image.class_token);
-        let samples = config.train.batch_size as u64;
+        let encoder = &config.model.encoder;
+        let length = config.longest_input();
+        let positions = encoder.positions(length) as u64;
+        let tokens = positions + encoder.extra_tokens() as u64;
+        let samples = config.samples_per_batch();
         let product_bytes = config.precision.kind().elt_size_in_bytes() as u64;
 
         let branches = if transformer.layer_scale.is_some() { 2 * d } else { 0 };
-        let weights = match image.position {
-            ImagePosition::RelativeBias {} if config.device == "cpu" => {
-                2 * transformer.heads as u64 * tokens + 5 * d
-            }
-            _ => 0,
-        };
+        let biased = matches!(encoder, EncoderConfig::Image(image) if image.position == ImagePosition::RelativeBias {});
+        let weights =
+            if biased && config.device == "cpu" { 2 * transformer.heads as u64 * tokens + 5 * d } else { 0 };
         let per_token = 4 * 2 * d + product_bytes * (6 * d + branches + 2 * f + weights);
         let blocks = transformer.depth as u64 * tokens * per_token;
-        let pixels = (image.channels * image.patch_size.pow(2)) as u64;
-        let front_end = 4 * positions * (pixels + 2 * d);
+        let front_end = 4 * front_end_values(encoder, length, d);
         // The mean over the layers is one more.
         let targets = 4 * positions * d * (config.targets.top_k as u64 + 1);
         MemoryEstimate {
@@ -85,6 +82,24 @@ impl MemoryEstimate {
     pub fn total(&self) -> u64 {
         self.parts().iter().map(|(_, bytes)| bytes).sum()
     }
+}
+
+/// Values that the front end keeps of one input for the backward pass: of each convolution its output, the norm's and
+/// the activation's; of the rest the input and two tensors of the Transformer's width.
+fn front_end_values(encoder: &EncoderConfig, length: i64, width: u64) -> u64 {
+    let positions = encoder.positions(length) as u64;
+    let own = match encoder {
+        EncoderConfig::Image(image) => positions * (image.channels * image.patch_size.pow(2)) as u64,
+        EncoderConfig::Audio(audio) => {
+            let convolved = match &audio.features {
+                AudioFeatures::Waveform { .. } => 3 * audio.convolved_values(length) as u64,
+                AudioFeatures::LogMel { .. } => positions * audio.feature_width() as u64,
+            };
+            convolved + 3 * audio.positional.layers as u64 * positions * width
+        }
+        EncoderConfig::Text(_) => positions,
+    };
+    own + 2 * positions * width
 }
 
 #[cfg(test)]

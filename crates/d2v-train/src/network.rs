@@ -1,14 +1,16 @@
 //! Student and teacher: the same network, with and without a prediction head.
 
 use crate::Result;
-use d2v_encoders::{EncoderConfig, ImageEncoder, ModalityEncoder};
+use d2v_encoders::{AudioEncoder, EncoderConfig, ImageEncoder, ModalityEncoder, TextEncoder};
 use d2v_torch::{ParamStore, Parameters, Scope};
-use d2v_transformer::{HeadConfig, PredictionHead, Transformer, TransformerConfig};
+use d2v_transformer::{HeadConfig, InitScheme, PredictionHead, Transformer, TransformerConfig};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
 /// Name prefix of the front end's parameters.
 pub const FRONT_END: &str = "front_end.";
+/// Name prefix of what a front end learns of positions apart from the features, where it does.
+pub const POSITIONS: &str = "front_end.pos";
 /// Name prefix of the Transformer's parameters.
 pub const TRANSFORMER: &str = "transformer.";
 /// Name prefix of the prediction head's parameters; the teacher has none.
@@ -68,6 +70,11 @@ impl Student {
         let root = store.root();
         let (front_end, transformer) = build(&root, config)?;
         let TransformerConfig { width, init, .. } = config.transformer;
+        // The reference leaves the head of speech at libtorch's start values, and no other (spec 2.2).
+        let init = match (&config.encoder, init) {
+            (EncoderConfig::Audio(_), InitScheme::Bert) => InitScheme::Uniform,
+            _ => init,
+        };
         let head = PredictionHead::new(&root.sub("head"), width, config.head, init)?;
         Ok(Student { network: Network { front_end, transformer, parameters: store.into_parameters() }, head })
     }
@@ -78,6 +85,8 @@ fn build(root: &Scope<'_>, config: &ModelConfig) -> Result<(Box<dyn ModalityEnco
     let scope = root.sub("front_end");
     let front_end: Box<dyn ModalityEncoder> = match &config.encoder {
         EncoderConfig::Image(image) => Box::new(ImageEncoder::new(&scope, image, width, heads, init)?),
+        EncoderConfig::Audio(audio) => Box::new(AudioEncoder::new(&scope, audio, width)?),
+        EncoderConfig::Text(text) => Box::new(TextEncoder::new(&scope, text, width, init)?),
     };
     Ok((front_end, Transformer::new(&root.sub("transformer"), &config.transformer)?))
 }

@@ -68,20 +68,19 @@ pub fn observe(
     spread: &Spread,
     recent: Recent,
 ) -> Result<Watched> {
-    let (samples, positions) = (seen.targets_bld.size()[0], seen.targets_bld.size()[1]);
+    let real = RealPart::of(seen);
+    let targets_bld = real.cut(&seen.targets_bld)?;
+    let (samples, positions) = (targets_bld.size()[0], targets_bld.size()[1]);
     let hidden = seen.targets_md.size();
     let mut stages = std::collections::BTreeMap::new();
-    // A front end whose features are not token vectors (ids of words) has no spread to watch.
-    if seen.features.is_floating_point() && seen.features.dim() == 3 {
-        stages.insert(Stage::FrontEnd, StageStatistics::measure(&seen.features)?);
-    }
+    stages.insert(Stage::FrontEnd, StageStatistics::measure(&real.cut(&seen.features)?)?);
     for (index, block) in &seen.student_blocks {
-        let block_bld = if block.dim() == 2 { block.unsqueeze(0) } else { block.shallow_clone() };
+        let block_bld = if block.dim() == 2 { block.unsqueeze(0) } else { real.cut(block)? };
         stages.insert(Stage::Block(*index), StageStatistics::measure(&block_bld)?);
     }
     let layers = Tensor::stack(&seen.teacher_layers_bld, 0).to_kind(Kind::Float);
     let teacher_bld = layers.mean_dim(0, false, None::<Kind>);
-    stages.insert(Stage::Teacher, StageStatistics::measure(&teacher_bld)?);
+    stages.insert(Stage::Teacher, StageStatistics::measure(&real.cut(&teacher_bld)?)?);
     stages.insert(Stage::Prediction, StageStatistics::measure(&seen.predictions_md.unsqueeze(0))?);
 
     let student = &learner.student.network.parameters;
@@ -102,15 +101,42 @@ pub fn observe(
         prediction_std: spread.prediction_std,
         effective_rank: effective_rank(&seen.targets_md)?,
         rank_limit: rank_limit(hidden[0], hidden[1]) as f64,
-        position_share: if samples > 1 { Some(position_share(&seen.targets_bld)?) } else { None },
+        position_share: if samples > 1 { Some(position_share(&targets_bld)?) } else { None },
         r2: spread.r2,
-        adjacent_cosine: if positions > 1 { Some(adjacent_cosine(&seen.targets_bld)?) } else { None },
+        adjacent_cosine: if positions > 1 { Some(adjacent_cosine(&targets_bld)?) } else { None },
         relative_distance: relative_distance(pairs)?,
         stages,
     };
-    let token_cosine = if positions > 1 { Some(mean_token_cosine(&seen.targets_bld)?) } else { None };
-    let sample_cosine = if samples > 1 { Some(mean_sample_cosine(&seen.targets_bld)?) } else { None };
+    let token_cosine = if positions > 1 { Some(mean_token_cosine(&targets_bld)?) } else { None };
+    let sample_cosine = if samples > 1 { Some(mean_sample_cosine(&targets_bld)?) } else { None };
     Ok(Watched { observation, token_cosine, sample_cosine })
+}
+
+/// What statistics over positions look at where rows differ in length: the longer half of the rows, cut to the shortest
+/// of these, so that every number in it is real.
+struct RealPart {
+    /// Rows and positions; absent: everything.
+    kept: Option<(Tensor, i64)>,
+}
+
+impl RealPart {
+    fn of(seen: &Observed) -> RealPart {
+        let Some(padding_bl) = &seen.padding_bl else { return RealPart { kept: None } };
+        let lengths_b = padding_bl.logical_not().sum_dim_intlist(1, false, Kind::Int64);
+        let rows = lengths_b.size()[0];
+        let (sorted_b, order_b) = lengths_b.sort(0, true);
+        let kept = (rows + 1) / 2;
+        let shortest = sorted_b.int64_value(&[kept - 1]);
+        RealPart { kept: Some((order_b.narrow(0, 0, kept), shortest)) }
+    }
+
+    /// The part of `[B, L, D]`; of `[B, extra + L, D]` the extra tokens are taken as positions in front.
+    fn cut(&self, x_bld: &Tensor) -> Result<Tensor> {
+        Ok(match &self.kept {
+            None => x_bld.shallow_clone(),
+            Some((rows, length)) => x_bld.f_index_select(0, rows)?.f_narrow(1, 0, *length)?,
+        })
+    }
 }
 
 /// Sums of what happened since the last line of the log, so that a line is the same after a resume.
@@ -145,6 +171,32 @@ impl Since {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn statistics_leave_padding_out() {
+        let value = |row: i64, at: i64| (10 * row + at) as f64;
+        let targets_bld = Tensor::from_slice(
+            &(0..3).flat_map(|row| (0..4).map(move |at| value(row, at))).collect::<Vec<f64>>(),
+        )
+        .view([3, 4, 1]);
+        let real = [1, 4, 3];
+        let padding = (0..3).flat_map(|row| (0..4).map(move |at| at >= real[row])).collect::<Vec<bool>>();
+        let nothing = || Tensor::zeros([1, 1], (Kind::Double, tch::Device::Cpu));
+        let mut seen = Observed {
+            targets_md: nothing(),
+            predictions_md: nothing(),
+            teacher_layers_bld: Vec::new(),
+            features: nothing(),
+            student_blocks: Vec::new(),
+            padding_bl: Some(Tensor::from_slice(&padding).view([3, 4])),
+            targets_bld,
+        };
+        let cut = RealPart::of(&seen).cut(&seen.targets_bld).unwrap();
+        assert_eq!(cut.size(), [2, 3, 1], "the longer two of three rows, cut to the shorter of them");
+        assert_eq!(Vec::<f64>::try_from(cut.reshape([-1])).unwrap(), [10., 11., 12., 20., 21., 22.]);
+        seen.padding_bl = None;
+        assert_eq!(RealPart::of(&seen).cut(&seen.targets_bld).unwrap().size(), [3, 4, 1], "without padding");
+    }
 
     #[test]
     fn nothing_since_the_last_line_is_the_step_itself() {

@@ -1,7 +1,7 @@
 //! The run around the step: data, schedules, log, watch, checkpoints.
 
 use crate::atomic_file::write_atomically;
-use crate::batches::{HostBatch, MaskedLoader, dataset};
+use crate::batches::{HostBatch, MaskedLoader};
 use crate::checkpoint::{CheckpointStore, Retention, Versions};
 use crate::collapse::{CollapseWatch, RunState as Health, Verdict};
 use crate::config::{Precision, RunConfig, Schedules};
@@ -13,12 +13,12 @@ use crate::report::CONFIG_FILE;
 use crate::run_state::{RunState, checkpoint_tensors, load_tensors};
 use crate::sessions::{Session, record_session};
 use crate::signals::{Signal, Signals};
+use crate::sources::open_source;
 use crate::step::{Learner, MaskedBatch, StepReport, StepSettings};
 use crate::tensorboard::EventWriter;
 use crate::unreadable::UnreadableList;
 use crate::{Error, Result, machine, settings};
 use d2v_data::Split;
-use d2v_masking::Mask;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tch::{Device, Kind};
@@ -84,11 +84,11 @@ impl Run {
         d2v_torch::settings::set_deterministic(true)?;
         d2v_torch::settings::set_tf32(config.precision == Precision::Tf32)?;
 
-        let data = dataset(&config.data, Split::Train)?;
-        for left_out in data.ignored().listed() {
+        let source = open_source(&config.data, Split::Train)?;
+        for left_out in source.dataset.ignored().listed() {
             tracing::warn!("left out {}: {}", left_out.name, left_out.reason);
         }
-        let schedules = config.schedules(data.len() as u64)?;
+        let schedules = config.schedules(&*source.dataset)?;
 
         let versions = machine::versions();
         let retention =
@@ -122,7 +122,7 @@ impl Run {
         write_atomically(&config_path, |file| file.write_all(text.as_bytes()))
             .map_err(|source| Error::Io { path: config_path, source })?;
         record_session(out, &Session::now(state.step, machine::describe(device), versions))?;
-        let loader = MaskedLoader::new(config, data, state.cursor)?;
+        let loader = MaskedLoader::new(config, &source, state.cursor)?;
         let ceiling_tflops =
             machine::matmul_tflops(device, config.precision.kind(), Duration::from_millis(300));
         Ok(Run {
@@ -211,8 +211,7 @@ impl Run {
         drop(batches);
 
         let samples: u64 = host.iter().map(|one| one.batch.len() as u64).sum();
-        let hidden: u64 = host.iter().map(|one| one.mask.total_hidden() as u64).sum();
-        let flops = StepFlops::of(config, samples, hidden).total();
+        let flops: u64 = host.iter().map(|one| step_flops(config, one)).sum();
         self.state.step = update;
         self.state.samples += samples;
         if let Some(last) = host.last() {
@@ -231,8 +230,7 @@ impl Run {
             self.state.skipped_in_a_row = 0;
         }
         if logging {
-            let masks: Vec<&Mask> = host.iter().map(|one| &one.mask).collect();
-            return self.log(&settings, &report, &masks, host[0].batch.epoch, watching);
+            return self.log(&settings, &report, &host, watching);
         }
         Ok(None)
     }
@@ -281,8 +279,7 @@ impl Run {
         &mut self,
         settings: &StepSettings,
         report: &StepReport,
-        masks: &[&Mask],
-        epoch: u64,
+        host: &[HostBatch],
         watching: bool,
     ) -> Result<Option<Finish>> {
         let Some(seen) = &report.observed else { return Ok(None) };
@@ -301,11 +298,9 @@ impl Run {
         self.state.watch = self.watch.state().clone();
 
         let since = std::mem::take(&mut self.state.since_log);
-        let positions: usize = masks.iter().map(|mask| mask.rows() * mask.len()).sum();
-        let hidden: usize = masks.iter().map(|mask| mask.total_hidden()).sum();
         let mut line = StepMetrics {
             step: settings.update,
-            epoch,
+            epoch: host.first().map_or(0, |one| one.batch.epoch),
             samples: self.state.samples,
             loss: since.loss(report),
             lr: settings.lr,
@@ -314,7 +309,7 @@ impl Run {
             target_std: spread.target_std,
             prediction_std: spread.prediction_std,
             r2: Some(spread.r2),
-            masked_fraction: hidden as f64 / positions.max(1) as f64,
+            masked_fraction: masked_fraction(host),
             skipped_updates: Some(self.state.skipped_updates),
             ..StepMetrics::default()
         };
@@ -353,6 +348,23 @@ impl Run {
         self.store.save(self.state.step, &checkpoint_tensors(&self.learner), &self.state)?;
         Ok(())
     }
+}
+
+/// Operations on one micro-batch.
+fn step_flops(config: &RunConfig, host: &HostBatch) -> u64 {
+    let hidden = host.hiding.mask.total_hidden() as u64;
+    StepFlops::of(config, host.batch.len() as u64, host.length(), hidden).total()
+}
+
+/// The share of the real positions that is hidden.
+fn masked_fraction(host: &[HostBatch]) -> f64 {
+    let real = |one: &HostBatch| match &one.hiding.padding {
+        Some(padding) => padding.lengths().iter().sum(),
+        None => one.hiding.mask.rows() * one.hiding.mask.len(),
+    };
+    let positions: usize = host.iter().map(real).sum();
+    let hidden: usize = host.iter().map(|one| one.hiding.mask.total_hidden()).sum();
+    hidden as f64 / positions.max(1) as f64
 }
 
 fn describe_watched(line: &mut StepMetrics, watched: &Watched, verdict: Option<&Verdict>) {

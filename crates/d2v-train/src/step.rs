@@ -8,7 +8,7 @@
 //!
 //! [`ModalityEncoder`]: d2v_encoders::ModalityEncoder
 
-use crate::network::{FRONT_END, HEAD, ModelConfig, Network, Student};
+use crate::network::{FRONT_END, HEAD, ModelConfig, Network, POSITIONS, Student};
 use crate::optimizer::{Optimizer, OptimizerConfig};
 use crate::{Error, Result};
 use d2v_ema::{Ema, Fate, Rule};
@@ -26,8 +26,21 @@ use tch::{Device, Kind, Tensor, no_grad};
 pub enum Averaged {
     /// The Transformer alone; features and positions are the student's (the paper).
     Transformer,
+    /// The Transformer and what the front end learns of positions; features are the student's.
+    TransformerAndPositions,
     /// Everything (the code that trained the published image models).
     All,
+}
+
+/// What the teacher is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TeacherSees {
+    /// The whole input (the paper).
+    #[default]
+    All,
+    /// Only the positions hidden from the student, as if nothing else were there (the released text pipeline, spec 9, C1).
+    Hidden,
 }
 
 /// What the student learns.
@@ -42,6 +55,9 @@ pub struct Objective {
     pub per_layer: Normalization,
     /// Normalises the mean.
     pub post: Normalization,
+    /// What the teacher is shown.
+    #[serde(default)]
+    pub teacher_sees: TeacherSees,
 }
 
 impl Objective {
@@ -55,11 +71,13 @@ impl Objective {
 pub struct MaskedBatch {
     /// Raw input as the front end takes it.
     pub input: Tensor,
+    /// What the student gets instead, where hiding is not all that was done to it; it shows already what is hidden.
+    pub student_input: Option<Tensor>,
     /// Bool `[B, L]`, true = hidden.
     pub mask_bl: Tensor,
     /// Bool `[B, L]`, true = not real; absent: all is real.
     pub padding_bl: Option<Tensor>,
-    /// Hidden positions as int64 indices into the `B·L` positions, `[M]`.
+    /// Positions whose targets are predicted, int64 indices into the `B·L` positions, `[M]`: those that are hidden.
     pub hidden_m: Tensor,
 }
 
@@ -71,13 +89,14 @@ impl MaskedBatch {
         let hidden_m = Tensor::from_slice(&mask.flat_hidden());
         MaskedBatch {
             input,
+            student_input: None,
             mask_bl: mask_bl.to_device(device),
             padding_bl,
             hidden_m: hidden_m.to_device(device),
         }
     }
 
-    /// Number of hidden positions.
+    /// Number of predicted positions.
     pub fn hidden(&self) -> i64 {
         self.hidden_m.size()[0]
     }
@@ -126,6 +145,8 @@ pub struct Observed {
     pub features: Tensor,
     /// The output of each of the student's blocks that was run, `[B, L, D]`, or `[M, D]` of the last.
     pub student_blocks: Vec<(usize, Tensor)>,
+    /// Bool `[B, L]`, true = not real.
+    pub padding_bl: Option<Tensor>,
 }
 
 /// Student, teacher and optimizer.
@@ -139,6 +160,7 @@ pub struct Learner {
     /// Moves the student along its gradient.
     pub optimizer: Optimizer,
     averaged: Averaged,
+    teacher_sees: TeacherSees,
     layer: Intermediate,
     targets: Box<dyn TargetRule>,
     loss: LossConfig,
@@ -164,12 +186,16 @@ impl Learner {
         let rule = match averaged {
             Averaged::All => Rule::average_all(),
             Averaged::Transformer => Rule::average_all().with(FRONT_END, Fate::Copied),
+            Averaged::TransformerAndPositions => {
+                Rule::average_all().with(FRONT_END, Fate::Copied).with(POSITIONS, Fate::Averaged)
+            }
         };
         let ema = Ema::pair(&student.network.parameters, &teacher.parameters, &rule.student_only(HEAD))?;
         ema.start()?;
         let optimizer = Optimizer::new(optimizer, &student.network.parameters)?;
-        let targets = Box::new(objective.rule());
-        Ok(Learner { student, teacher, ema, optimizer, averaged, layer: objective.layer, targets, loss })
+        let (targets, layer, teacher_sees) =
+            (Box::new(objective.rule()), objective.layer, objective.teacher_sees);
+        Ok(Learner { student, teacher, ema, optimizer, averaged, teacher_sees, layer, targets, loss })
     }
 
     /// One update from one or more micro-batches.
@@ -180,6 +206,30 @@ impl Learner {
     /// # Errors
     /// If shapes do not fit, nothing is hidden, or libtorch refuses.
     pub fn step(&mut self, batches: &[MaskedBatch], settings: &StepSettings) -> Result<StepReport> {
+        let (loss, observed) = self.backward(batches, settings)?;
+        let gradients = self.optimizer.gradients();
+        let loss = loss.double_value(&[]);
+        let grad_norm = foreach::global_norm(&gradients)?.double_value(&[]);
+        let updated = loss.is_finite() && grad_norm.is_finite();
+        if updated {
+            self.optimizer.clip(&gradients, grad_norm)?;
+            self.optimizer.step(&gradients, settings.lr)?;
+            self.ema.update(settings.tau)?;
+        }
+        drop(gradients);
+        self.optimizer.clear_gradients()?;
+        Ok(StepReport { loss, grad_norm, updated, observed })
+    }
+
+    /// The loss, and its gradient added to that of the student's parameters.
+    ///
+    /// # Errors
+    /// As [`Learner::step`].
+    pub fn backward(
+        &self,
+        batches: &[MaskedBatch],
+        settings: &StepSettings,
+    ) -> Result<(Tensor, Option<Observed>)> {
         let hidden: i64 = batches.iter().map(MaskedBatch::hidden).sum();
         if hidden == 0 {
             return Err(Error::NothingHidden { update: settings.update });
@@ -199,19 +249,7 @@ impl Learner {
             losses.push(loss.detach());
             observed = seen;
         }
-
-        let gradients = self.optimizer.gradients();
-        let loss = Tensor::stack(&losses, 0).sum(None::<Kind>).double_value(&[]);
-        let grad_norm = foreach::global_norm(&gradients)?.double_value(&[]);
-        let updated = loss.is_finite() && grad_norm.is_finite();
-        if updated {
-            self.optimizer.clip(&gradients, grad_norm)?;
-            self.optimizer.step(&gradients, settings.lr)?;
-            self.ema.update(settings.tau)?;
-        }
-        drop(gradients);
-        self.optimizer.clear_gradients()?;
-        Ok(StepReport { loss, grad_norm, updated, observed })
+        Ok((Tensor::stack(&losses, 0).sum(None::<Kind>), observed))
     }
 
     /// The loss summed over the hidden positions of one batch.
@@ -225,8 +263,11 @@ impl Learner {
         let targets_md = targets_bld.view([-1, width]).index_select(0, &batch.hidden_m);
 
         // The student: the masked input, its last layer at the hidden positions.
-        let hidden = Hidden { mask_bl: &batch.mask_bl };
-        let tokens = network.front_end.tokens(&features, Some(hidden), batch.padding_bl.as_ref(), pass)?;
+        let (features, hidden) = match &batch.student_input {
+            None => (features, Some(Hidden { mask_bl: &batch.mask_bl })),
+            Some(masked) => (network.front_end.features(masked)?, None),
+        };
+        let tokens = network.front_end.tokens(&features, hidden, batch.padding_bl.as_ref(), pass)?;
         let rows_m = token_rows(&batch.hidden_m, batch.mask_bl.size()[1], tokens.extra);
         let mut student_blocks = Vec::new();
         let mut keep = |index, block: Tensor| student_blocks.push((index, block));
@@ -242,6 +283,7 @@ impl Learner {
             teacher_layers_bld,
             features: features.detach(),
             student_blocks,
+            padding_bl: batch.padding_bl.as_ref().map(Tensor::shallow_clone),
         });
         Ok((loss, observed))
     }
@@ -250,10 +292,14 @@ impl Learner {
     fn targets_of(&self, batch: &MaskedBatch, student_features: &Tensor) -> Result<(Vec<Tensor>, Tensor)> {
         let Network { front_end, transformer, .. } = &self.teacher;
         let features = match self.averaged {
-            Averaged::Transformer => student_features.shallow_clone(),
+            Averaged::Transformer | Averaged::TransformerAndPositions => student_features.shallow_clone(),
             Averaged::All => front_end.features(&batch.input)?,
         };
-        let tokens = front_end.tokens(&features, None, batch.padding_bl.as_ref(), Pass::Eval)?;
+        let padding_bl = match self.teacher_sees {
+            TeacherSees::All => batch.padding_bl.as_ref().map(Tensor::shallow_clone),
+            TeacherSees::Hidden => Some(batch.mask_bl.logical_not()),
+        };
+        let tokens = front_end.tokens(&features, None, padding_bl.as_ref(), Pass::Eval)?;
         let depth = transformer.config().depth;
         let top = depth - self.targets.top_layers()..depth;
         let positions = batch.mask_bl.size()[1];

@@ -140,7 +140,7 @@ fn loss_of(
     let targets_md = no_grad(|| -> Result<Tensor> {
         let teacher = &learner.teacher;
         let features = match config.averaged {
-            Averaged::Transformer => features.detach(),
+            Averaged::Transformer | Averaged::TransformerAndPositions => features.detach(),
             Averaged::All => teacher.front_end.features(&batch.input)?,
         };
         let tokens = teacher.front_end.tokens(&features, None, batch.padding_bl.as_ref(), Pass::Eval)?;
@@ -176,15 +176,16 @@ pub fn mean_parts(steps: &[PartTimes]) -> PartTimes {
 mod tests {
     use super::*;
     use crate::config::Precision;
+    use crate::recipes::Modality;
     use crate::step_timing::settings;
     use d2v_transformer::Size;
     use tch::Kind;
 
     #[track_caller]
-    fn check(averaged: Averaged, precision: Precision) {
+    fn check(modality: Modality, averaged: Averaged, precision: Precision) {
         // As tests of whole runs do, which may come in between: kernels of both modes round differently.
         d2v_torch::settings::set_deterministic(true).unwrap();
-        let config = LearnerConfig { averaged, ..LearnerConfig::image(Size::Tiny).shrunk() };
+        let config = LearnerConfig { averaged, ..LearnerConfig::of(modality, Size::Tiny).shrunk() };
         let new = || config.learner(Device::Cpu, Kind::Float, 3).unwrap();
         let (mut whole, mut parts) = (new(), new());
         for update in 1..=2 {
@@ -198,14 +199,17 @@ mod tests {
         for ((name, a), (_, b)) in
             pairs.chain(whole.teacher.parameters.iter().zip(parts.teacher.parameters.iter()))
         {
-            assert!(a.equal(b), "{averaged:?} {precision:?}: {name} differs");
+            assert!(a.equal(b), "{modality:?} {averaged:?} {precision:?}: {name} differs");
         }
     }
 
     #[test]
     fn the_parts_make_the_whole_step() {
-        check(Averaged::All, Precision::F32);
-        check(Averaged::Transformer, Precision::Bf16);
+        check(Modality::Image, Averaged::All, Precision::F32);
+        check(Modality::Image, Averaged::Transformer, Precision::Bf16);
+        check(Modality::Audio, Averaged::Transformer, Precision::F32);
+        check(Modality::Audio, Averaged::TransformerAndPositions, Precision::F32);
+        check(Modality::Text, Averaged::Transformer, Precision::F32);
     }
 
     #[test]

@@ -38,7 +38,12 @@ impl Attention {
                     value: scope.param("v_bias", &[d], zero)?,
                 },
             },
-            proj: Linear::new(&scope.sub("proj"), d, d, config.init.branch_end(d, d, index))?,
+            proj: Linear::new(
+                &scope.sub("proj"),
+                d,
+                d,
+                (config.init.branch_end(d, d, index), config.init.bias(d)),
+            )?,
         })
     }
 

@@ -34,6 +34,8 @@ pub enum InitScheme {
     Bert,
     /// Xavier uniform, for small networks trained from scratch in minutes.
     Xavier,
+    /// Weights and biases uniform within `1/sqrt(fan_in)`, libtorch's own (the prediction head of speech, spec 2.2).
+    Uniform,
 }
 
 /// The sizes that the field has names for.
@@ -64,6 +66,12 @@ pub struct TransformerConfig {
     pub ffn_width: i64,
     /// Where the norms stand.
     pub order: BlockOrder,
+    /// Whether a layer norm stands before the first block (speech: behind the positional convolutions).
+    #[serde(default)]
+    pub input_norm: bool,
+    /// Dropout on what enters the first block, in `[0, 1)`.
+    #[serde(default)]
+    pub input_dropout: f64,
     /// Added to variances in norms: 1e-6 for images, 1e-5 for speech and text.
     pub norm_eps: f64,
     /// Which projections have a bias.
@@ -105,6 +113,8 @@ impl TransformerConfig {
             heads,
             ffn_width: 4 * width,
             order: BlockOrder::PreNorm,
+            input_norm: false,
+            input_dropout: 0.0,
             norm_eps: 1e-6,
             qkv_bias: QkvBias::QueryValue,
             layer_scale: Some(if size == Size::Large { 1e-5 } else { 1e-4 }),
@@ -114,6 +124,19 @@ impl TransformerConfig {
             drop_path: 0.0,
             layer_drop: 0.0,
             init: InitScheme::Beit,
+        }
+    }
+
+    /// The Transformer of speech and text data2vec 1.0 in one of the named sizes (spec 2.2, 2.3), without any dropout:
+    /// post-norm, all biases. Speech has an `input_norm`.
+    pub fn sequence(size: Size) -> TransformerConfig {
+        TransformerConfig {
+            order: BlockOrder::PostNorm,
+            norm_eps: 1e-5,
+            qkv_bias: QkvBias::Full,
+            layer_scale: None,
+            init: InitScheme::Bert,
+            ..TransformerConfig::image(size)
         }
     }
 
@@ -150,6 +173,7 @@ impl TransformerConfig {
             return Err(Error::Config { key: "width", value, rule: "must be a multiple of heads" });
         }
         let rates = [
+            ("input_dropout", self.input_dropout),
             ("dropout", self.dropout),
             ("attention_dropout", self.attention_dropout),
             ("activation_dropout", self.activation_dropout),

@@ -45,12 +45,13 @@ pub enum Wanted<'a> {
 #[derive(Debug)]
 pub struct Transformer {
     config: TransformerConfig,
+    input_norm: Option<LayerNorm>,
     blocks: Vec<Block>,
     norm: Option<LayerNorm>,
 }
 
 impl Transformer {
-    /// Registers `blocks.0` … and, for pre-norm, the final `norm`.
+    /// Registers `blocks.0` …, where configured `input_norm`, and for pre-norm the final `norm`.
     ///
     /// # Errors
     /// If the configuration is invalid or a name is taken.
@@ -60,9 +61,14 @@ impl Transformer {
             BlockOrder::PreNorm => Some(LayerNorm::new(&scope.sub("norm"), config.width, config.norm_eps)?),
             BlockOrder::PostNorm => None,
         };
+        let input_norm = match config.input_norm {
+            true => Some(LayerNorm::new(&scope.sub("input_norm"), config.width, config.norm_eps)?),
+            false => None,
+        };
         let blocks = scope.sub("blocks");
         Ok(Transformer {
             config: config.clone(),
+            input_norm,
             blocks: (0..config.depth)
                 .map(|i| Block::new(&blocks.sub(i), config, i))
                 .collect::<Result<_>>()?,
@@ -88,8 +94,7 @@ impl Transformer {
         pass: Pass,
         mut watch: Option<&mut dyn FnMut(usize, Tensor)>,
     ) -> Result<Tensor> {
-        let mask = self.enter(tokens)?;
-        let mut x = tokens.tokens_bld.shallow_clone();
+        let (mut x, mask) = self.enter(tokens, pass)?;
         let mut gathered = false;
         for (index, block) in self.blocks.iter().enumerate() {
             if pass.drops_layer(index, self.config.layer_drop) {
@@ -131,8 +136,7 @@ impl Transformer {
             let value = format!("{}..{} of {} blocks", layers.start, layers.end, self.blocks.len());
             return Err(Error::Config { key: "layers", value, rule: "must lie within the stack" });
         }
-        let mask = self.enter(tokens)?;
-        let mut x = tokens.tokens_bld.shallow_clone();
+        let (mut x, mask) = self.enter(tokens, Pass::Eval)?;
         let mut taken = Vec::with_capacity(layers.len());
         for (index, block) in self.blocks[..layers.end].iter().enumerate() {
             let output = block.forward(&x, mask.as_ref(), None, Pass::Eval);
@@ -149,8 +153,7 @@ impl Transformer {
     /// # Errors
     /// If the tokens' shapes do not fit.
     pub fn forward_all(&self, tokens: &Tokens, pass: Pass) -> Result<(Vec<BlockOutput>, Tensor)> {
-        let mask = self.enter(tokens)?;
-        let mut x = tokens.tokens_bld.shallow_clone();
+        let (mut x, mask) = self.enter(tokens, pass)?;
         let mut outputs = Vec::with_capacity(self.blocks.len());
         for block in &self.blocks {
             let output = block.forward(&x, mask.as_ref(), None, pass);
@@ -164,8 +167,13 @@ impl Transformer {
         Ok((outputs, last))
     }
 
-    fn enter(&self, tokens: &Tokens) -> Result<Option<Tensor>> {
+    /// What enters the first block, and what is added to the logits of all.
+    fn enter(&self, tokens: &Tokens, pass: Pass) -> Result<(Tensor, Option<Tensor>)> {
         tokens.check_width(self.config.width)?;
-        tokens.attention_mask()
+        let x = match &self.input_norm {
+            Some(norm) => norm.forward(&tokens.tokens_bld),
+            None => tokens.tokens_bld.shallow_clone(),
+        };
+        Ok((pass.dropout(x, self.config.input_dropout), tokens.attention_mask()?))
     }
 }

@@ -17,8 +17,13 @@ impl FeedForward {
     pub(crate) fn new(scope: &Scope<'_>, config: &TransformerConfig, index: usize) -> Result<FeedForward> {
         let (d, f) = (config.width, config.ffn_width);
         Ok(FeedForward {
-            fc1: Linear::new(&scope.sub("fc1"), d, f, config.init.linear(d, f))?,
-            fc2: Linear::new(&scope.sub("fc2"), f, d, config.init.branch_end(f, d, index))?,
+            fc1: Linear::new(&scope.sub("fc1"), d, f, (config.init.linear(d, f), config.init.bias(d)))?,
+            fc2: Linear::new(
+                &scope.sub("fc2"),
+                f,
+                d,
+                (config.init.branch_end(f, d, index), config.init.bias(f)),
+            )?,
             activation_dropout: config.activation_dropout,
         })
     }

@@ -48,7 +48,8 @@ impl PredictionHead {
             HeadConfig::Mlp { hidden } => vec![width, hidden, width],
         };
         let layer = |(i, pair): (usize, &[i64])| {
-            Linear::new(&scope.sub(i), pair[0], pair[1], init.linear(pair[0], pair[1]))
+            let start = (init.linear(pair[0], pair[1]), init.bias(pair[0]));
+            Linear::new(&scope.sub(i), pair[0], pair[1], start)
         };
         Ok(PredictionHead { layers: widths.windows(2).enumerate().map(layer).collect::<Result<_>>()? })
     }

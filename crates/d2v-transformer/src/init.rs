@@ -10,6 +10,15 @@ impl InitScheme {
             InitScheme::Beit => Init::TruncatedNormal { std: 0.02, cut: 0.02 },
             InitScheme::Bert => Init::Normal { std: 0.02 },
             InitScheme::Xavier => Init::xavier_uniform(fan_in, fan_out),
+            InitScheme::Uniform => Init::default_for(fan_in),
+        }
+    }
+
+    /// Biases of such a layer.
+    pub fn bias(self, fan_in: i64) -> Init {
+        match self {
+            InitScheme::Beit | InitScheme::Bert | InitScheme::Xavier => Init::Constant(0.0),
+            InitScheme::Uniform => Init::default_for(fan_in),
         }
     }
 
@@ -21,7 +30,7 @@ impl InitScheme {
                 let std = 0.02 / (2.0 * (index + 1) as f64).sqrt();
                 Init::TruncatedNormal { std, cut: std }
             }
-            InitScheme::Bert | InitScheme::Xavier => self.linear(fan_in, fan_out),
+            InitScheme::Bert | InitScheme::Xavier | InitScheme::Uniform => self.linear(fan_in, fan_out),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::Result;
 use d2v_torch::{Init, Scope};
 use tch::Tensor;
 
-/// A linear layer with a bias that starts at zero.
+/// A linear layer with a bias.
 #[derive(Debug)]
 pub struct Linear {
     weight: Tensor,
@@ -12,14 +12,14 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Registers `weight` `[fan_out, fan_in]` and `bias` `[fan_out]`.
+    /// Registers `weight` `[fan_out, fan_in]` and `bias` `[fan_out]` with these start values.
     ///
     /// # Errors
     /// If a name is taken.
-    pub fn new(scope: &Scope<'_>, fan_in: i64, fan_out: i64, init: Init) -> Result<Linear> {
+    pub fn new(scope: &Scope<'_>, fan_in: i64, fan_out: i64, (weight, bias): (Init, Init)) -> Result<Linear> {
         Ok(Linear {
-            weight: scope.param("weight", &[fan_out, fan_in], init)?,
-            bias: scope.param("bias", &[fan_out], Init::Constant(0.0))?,
+            weight: scope.param("weight", &[fan_out, fan_in], weight)?,
+            bias: scope.param("bias", &[fan_out], bias)?,
         })
     }
 

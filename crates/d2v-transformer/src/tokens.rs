@@ -1,7 +1,7 @@
 //! What a front end hands to the Transformer.
 
 use crate::{Error, Result};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// A batch of token sequences with what attention needs to know about them.
 #[derive(Debug)]
@@ -72,10 +72,5 @@ impl Tokens {
                 got: got.to_vec(),
             }),
         }
-    }
-
-    /// Whether every element of `padding_bl` is false, read back from the device.
-    pub fn is_unpadded(&self) -> bool {
-        self.padding_bl.as_ref().is_none_or(|p| p.to_kind(Kind::Int64).sum(Kind::Int64).int64_value(&[]) == 0)
     }
 }

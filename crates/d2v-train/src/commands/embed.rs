@@ -1,7 +1,6 @@
 //! `d2v embed`.
 
 use crate::Result;
-use crate::batches::dataset;
 use crate::config::DataConfig;
 pub use crate::evaluate::args::EmbedArgs as Args;
 use crate::evaluate::args::EmbedPooling;
@@ -11,6 +10,7 @@ use crate::evaluate::pooling::{Pooling, pool, real_tokens};
 use crate::evaluate::trained::TrainedRun;
 use crate::evaluate::{Error, FeatureName};
 use crate::exit::Exit;
+use crate::sources::open_source;
 use clap::ValueEnum;
 use std::sync::Arc;
 use tch::Tensor;
@@ -33,7 +33,7 @@ fn embed(args: &Args) -> Result<EmbeddingIndex> {
     let run = TrainedRun::open(&args.run)?;
     let network = run.network(args.of, device)?;
     let config = DataConfig { path: Some(args.data.clone()), ..run.config.data.clone() };
-    let data = dataset(&config, args.split.into())?;
+    let data = open_source(&config, args.split.into())?.dataset;
 
     let pooling = args.pool.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     let source = EmbeddingSource {
@@ -46,8 +46,9 @@ fn embed(args: &Args) -> Result<EmbeddingIndex> {
     };
     let mut writer = EmbeddingWriter::create(&args.out, source)?;
     let transform = run.config.data.transform.for_evaluation();
-    visit_batches(Arc::clone(&data), transform, device, |batch, input| {
-        let (rows_nd, counts) = rows(&Extracted::of(&network, input)?, args.layer, args.pool)?;
+    let encoder = &run.config.model.encoder;
+    visit_batches(Arc::clone(&data), transform, encoder, device, |batch, input, padding_bl| {
+        let (rows_nd, counts) = rows(&Extracted::of(&network, input, padding_bl)?, args.layer, args.pool)?;
         let samples = batch.samples.iter().zip(counts).map(|(sample, rows)| EmbeddedSample {
             id: sample.id,
             label: sample.label,
@@ -167,7 +168,9 @@ mod tests {
         assert_eq!(Exit::of(&error), Exit::Usage, "{error:#}");
 
         let mut config = tiny_run::config(2, 0);
-        let d2v_encoders::EncoderConfig::Image(image) = &mut config.model.encoder;
+        let d2v_encoders::EncoderConfig::Image(image) = &mut config.model.encoder else {
+            panic!("no pictures")
+        };
         image.class_token = true;
         fs::remove_dir_all(given.folder.path().join("run")).unwrap();
         tiny_run::train_with(&given.folder.path().join("run"), &config);

@@ -3,7 +3,7 @@
 use super::output::{print, print_json, table};
 use super::recipe::RecipeArgs;
 use super::report::load_config;
-use crate::batches::{Masks, dataset};
+use crate::batches::Masks;
 use crate::checkpoint::{self, Checkpoint, Versions};
 use crate::config::{RunConfig, Schedules};
 use crate::exit::Exit;
@@ -13,6 +13,7 @@ use crate::memory_estimate::MemoryEstimate;
 use crate::network::{FRONT_END, HEAD, Student, TRANSFORMER};
 use crate::run_state::RunState;
 use crate::settings;
+use crate::sources::open_source;
 use anyhow::Context;
 use clap::Args as ClapArgs;
 use d2v_data::Split;
@@ -191,16 +192,18 @@ fn part(name: &'static str, prefix: &str, shapes: &[(String, Vec<i64>)]) -> Part
 
 fn flops(config: &RunConfig) -> anyhow::Result<Flops> {
     let ids: Vec<u64> = (0..MASKS_DRAWN).collect();
-    let hidden_share = Masks::new(config)?.draw(0, &ids)?.hidden_fraction();
-    let samples = config.samples_per_update();
-    let hidden = (samples as f64 * config.positions().len() as f64 * hidden_share).round() as u64;
-    let step = StepFlops::of(config, samples, hidden);
+    let length = config.longest_input();
+    let mask = Masks::new(config)?.preview(0, &ids, length)?;
+    let hidden_share = mask.hidden_fraction();
+    let samples = config.samples_per_batch() * config.train.accumulate as u64;
+    let hidden = (samples as f64 * mask.len() as f64 * hidden_share).round() as u64;
+    let step = StepFlops::of(config, samples, length, hidden);
     let StepFlops { front_end, teacher, student, head } = step;
     Ok(Flops { samples, hidden_share, front_end, teacher, student, head, total: step.total() })
 }
 
 fn schedules(config: &RunConfig) -> crate::Result<Schedules> {
-    config.schedules(dataset(&config.data, Split::Train)?.len() as u64)
+    config.schedules(&*open_source(&config.data, Split::Train)?.dataset)
 }
 
 /// The first and last update, the end of the warm-up, and the quarters between.
@@ -270,7 +273,7 @@ fn text(inspection: &Inspection) -> anyhow::Result<String> {
     text += &format!(
         "# Expected memory, micro-batches of {}\n\n{}\n\
          Not counted: libtorch itself, loaded samples, buffers of single operations.\n\n",
-        config.train.batch_size,
+        config.samples_per_batch(),
         table(&["part", "size", "share"], &rows)
     );
     text += &schedule_text(inspection);

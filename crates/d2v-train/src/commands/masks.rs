@@ -3,8 +3,8 @@
 use super::output::print;
 use super::recipe::RecipeArgs;
 use crate::atomic_file::write_atomically;
-use crate::batches::{Masks, dataset};
-use crate::config::RunConfig;
+use crate::batches::Masks;
+use crate::config::{RunConfig, positions};
 use crate::exit::Exit;
 use crate::human_numbers::percent;
 use crate::mask_strip::strips;
@@ -12,6 +12,7 @@ use crate::mask_text::{MaskGlyphs, grid_text, line_text};
 use crate::picture::{MaskedPicture, SheetLayout, contact_sheet, encode_png};
 use crate::report::Picture;
 use crate::settings::{self, Source};
+use crate::sources::open_source;
 use anyhow::{Context, bail};
 use clap::{Args as ClapArgs, ValueEnum};
 use d2v_data::{Dataset, Limits, RawSample, Split, decode_picture};
@@ -126,7 +127,7 @@ impl Args {
         let asked = self.grid.or(self.len);
         let Some(kind) = self.kind else {
             let run = self.recipe.load()?;
-            let positions = asked.unwrap_or(run.positions());
+            let positions = asked.unwrap_or_else(|| positions(&run.model.encoder, run.longest_input()));
             return Ok(Request {
                 sampler: run.mask.clone(),
                 positions,
@@ -190,7 +191,7 @@ fn samples(args: &Args, request: &Request) -> anyhow::Result<(Vec<u64>, Vec<RgbI
         return Ok(((0..pictures.len() as u64).collect(), pictures));
     }
     if args.png.is_some() && is_grid {
-        let data = dataset(&request.run.data, Split::Train)?;
+        let data = open_source(&request.run.data, Split::Train)?.dataset;
         return Ok(readable_pictures(data.as_ref(), args.rows as usize));
     }
     Ok(((0..args.rows).collect(), Vec::new()))
@@ -235,11 +236,12 @@ fn row_statistics(mask: &Mask, row: usize) -> String {
 /// # Errors
 /// If the data cannot be read or the masks do not fit.
 pub fn report_pictures(config: &RunConfig) -> anyhow::Result<Vec<Picture>> {
-    let data = dataset(&config.data, Split::Train)?;
-    let masks = Masks::new(config)?;
-    let Positions::Grid { height, width } = masks.positions() else { return Ok(Vec::new()) };
+    let data = open_source(&config.data, Split::Train)?.dataset;
+    let Positions::Grid { height, width } = positions(&config.model.encoder, config.longest_input()) else {
+        return Ok(Vec::new());
+    };
     let (ids, pictures) = readable_pictures(data.as_ref(), REPORT_SAMPLES);
-    let mask = masks.draw(0, &ids)?;
+    let mask = Masks::new(config)?.preview(0, &ids, config.longest_input())?;
     let masked = masked(pictures, &mask, height, width)?;
     let sheet = contact_sheet(&masked, SheetLayout { samples_per_row: 2, min_panel_px: 128 })?;
     let caption = format!(
@@ -272,7 +274,7 @@ fn rgb(data: &dyn Dataset, index: usize) -> Option<RgbImage> {
         RawSample::Image(picture) => {
             RgbImage::from_raw(picture.width(), picture.height(), picture.as_bytes().to_vec())
         }
-        _ => None,
+        RawSample::Audio(_) | RawSample::Text(_) => None,
     }
 }
 

@@ -94,8 +94,9 @@ fn score(args: &Args, run: &TrainedRun, role: Role, data: &ProbeData, device: De
     );
     let networks = NETWORKS.map(|kind| run.network(kind, device)).into_iter().collect::<Result<Vec<_>>>()?;
     let transform = run.config.data.transform.for_evaluation();
-    let features =
-        |part: &Arc<dyn Dataset>| collect(&networks, part, transform.clone(), &args.layers, device);
+    let features = |part: &Arc<dyn Dataset>| {
+        collect(&networks, part, transform.clone(), &run.config.model.encoder, &args.layers, device)
+    };
     let parts = features(&data.train)?.into_iter().zip(features(&data.test)?);
     let mut scores = RunScores::new(&run.name, role);
     for (kind, (train, test)) in NETWORKS.into_iter().zip(parts) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use d2v_data::{Batch, Dataset, Evaluation, EvaluationConfig, SampleInfo, Transform};
+use d2v_encoders::EncoderConfig;
 use d2v_transformer::{BlockOutput, Pass};
 use tch::{Device, Tensor, no_grad};
 
@@ -11,7 +12,7 @@ use super::Error;
 use super::features::{FeatureCollector, FeatureName, Labelled, LayerOutputs};
 use super::pooling::Pooling;
 use crate::Result;
-use crate::batches::input_tensor;
+use crate::batches::{input_tensor, padding_of};
 use crate::network::Network;
 
 /// Samples that go through a network at once; of no influence on the features but rounding.
@@ -39,10 +40,10 @@ impl Extracted {
     ///
     /// # Errors
     /// If the input's shape does not suit the front end.
-    pub fn of(network: &Network, input: &Tensor) -> Result<Self> {
+    pub fn of(network: &Network, input: &Tensor, padding_bl: Option<&Tensor>) -> Result<Self> {
         no_grad(|| {
             let features = network.front_end.features(input)?;
-            let tokens = network.front_end.tokens(&features, None, None, Pass::Eval)?;
+            let tokens = network.front_end.tokens(&features, None, padding_bl, Pass::Eval)?;
             let (blocks, last_bld) = network.transformer.forward_all(&tokens, Pass::Eval)?;
             let blocks_bld = blocks.into_iter().map(|BlockOutput { out, .. }| out).collect();
             let extra_tokens = tokens.extra as usize;
@@ -76,15 +77,17 @@ impl Extracted {
 pub fn visit_batches(
     data: Arc<dyn Dataset>,
     transform: Transform,
+    encoder: &EncoderConfig,
     device: Device,
-    mut visit: impl FnMut(&Batch, &Tensor) -> Result<()>,
+    mut visit: impl FnMut(&Batch, &Tensor, Option<&Tensor>) -> Result<()>,
 ) -> Result<()> {
     let threads = available_parallelism().map_or(1, |cores| cores.get().min(MAX_DECODERS));
     let config =
         EvaluationConfig { batch_size: BATCH_SIZE, threads, transform, ..EvaluationConfig::default() };
     let mut batches = Evaluation::new(data, config)?;
     while let Some(batch) = batches.next().transpose()? {
-        visit(&batch, &input_tensor(&batch.inputs).to_device(device))?;
+        let padding_bl = padding_of(encoder, &batch.inputs)?.map(|padding| padding.to_device(device));
+        visit(&batch, &input_tensor(&batch.inputs).to_device(device), padding_bl.as_ref())?;
     }
     for skipped in batches.skipped() {
         tracing::warn!("left out {}: {}", skipped.name, skipped.reason);
@@ -101,19 +104,20 @@ pub fn collect(
     networks: &[Network],
     data: &Arc<dyn Dataset>,
     transform: Transform,
+    encoder: &EncoderConfig,
     names: &[FeatureName],
     device: Device,
 ) -> Result<Vec<Vec<(FeatureName, Labelled)>>> {
     let new_collector =
         |extra_tokens| FeatureCollector::new(names.to_vec(), Pooling::TokenMean { extra_tokens });
     let mut collectors: Vec<Option<FeatureCollector>> = networks.iter().map(|_| None).collect();
-    visit_batches(Arc::clone(data), transform, device, |batch, input| {
+    visit_batches(Arc::clone(data), transform, encoder, device, |batch, input, padding_bl| {
         let label = |sample: &SampleInfo| {
             Ok(sample.label.ok_or_else(|| Error::Unlabelled { name: data.name(sample.index) })?)
         };
         let labels = batch.samples.iter().map(label).collect::<Result<Vec<u32>>>()?;
         for (network, collector) in networks.iter().zip(&mut collectors) {
-            let extracted = Extracted::of(network, input)?;
+            let extracted = Extracted::of(network, input, padding_bl)?;
             let collector = collector.get_or_insert_with(|| new_collector(extracted.extra_tokens));
             collector.push(extracted.layers(), extracted.padding_bl.as_ref(), &batch.ids(), &labels)?;
         }

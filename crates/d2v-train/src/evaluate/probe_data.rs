@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::draw::{Part, choose_items};
-use crate::batches::dataset;
 use crate::config::DataConfig;
+use crate::sources::open_source;
 use crate::{Error as RunError, Result};
 
 /// One sample in so many is held out of data that has no test part.
@@ -60,9 +60,9 @@ impl ProbeData {
                 return Err(Error::Setting { name, value: "0".into(), rule: "must be at least 1" }.into());
             }
         }
-        let whole_train = dataset(config, Split::Train)?;
-        let (test_part, whole_test) = match dataset(config, Split::Test) {
-            Ok(test) => (TestPart::Given, test),
+        let whole_train = open_source(config, Split::Train)?.dataset;
+        let (test_part, whole_test) = match open_source(config, Split::Test) {
+            Ok(test) => (TestPart::Given, test.dataset),
             Err(RunError::Data(d2v_data::Error::NoSuchSplit { .. })) => {
                 (TestPart::HeldOut, Arc::clone(&whole_train))
             }

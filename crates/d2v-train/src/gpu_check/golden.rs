@@ -5,7 +5,7 @@ use crate::config::Precision;
 use crate::recipes::LearnerConfig;
 use crate::step::{Learner, MaskedBatch, StepSettings};
 use anyhow::{Context, bail};
-use d2v_encoders::EncoderConfig;
+use d2v_encoders::{EncoderConfig, ImageConfig};
 use d2v_masking::Mask;
 use d2v_torch::Parameters;
 use d2v_torch::bytes::from_bytes;
@@ -119,8 +119,8 @@ fn after(case: &Case, learner: &Learner, precision: Kind) -> anyhow::Result<Vec<
 /// The case's network and recipe: the published one, small.
 fn config() -> LearnerConfig {
     let mut config = LearnerConfig::image(Size::Tiny);
-    let EncoderConfig::Image(image) = &mut config.model.encoder;
-    (image.image_size, image.patch_size) = (48, 8);
+    let image = ImageConfig { image_size: 48, patch_size: 8, ..ImageConfig::vit16() };
+    config.model.encoder = EncoderConfig::Image(image);
     let transformer = &mut config.model.transformer;
     (transformer.width, transformer.depth, transformer.heads, transformer.ffn_width) = (32, 4, 4, 128);
     config.objective.top_k = 3;

@@ -103,6 +103,20 @@ impl Pace {
         Ok(Self { samples_per_step, steps_per_epoch })
     }
 
+    /// The pace of a run on `batches` batches an epoch of different sizes, `accumulate` of them to an update: the mean
+    /// number of samples, rounded.
+    ///
+    /// # Errors
+    /// If an epoch has no update, or an update no sample.
+    pub fn of_batches(batches: u64, accumulate: u64, samples_per_epoch: u64) -> Result<Self, ScheduleError> {
+        let steps = batches.checked_div(accumulate).unwrap_or(0);
+        let samples_per_step =
+            (samples_per_epoch * accumulate + batches / 2).checked_div(batches).unwrap_or(0);
+        let error = ScheduleError::Pace { samples_per_step, samples_per_epoch };
+        let samples_per_step = NonZeroU64::new(samples_per_step).ok_or(error.clone())?;
+        Ok(Self { samples_per_step, steps_per_epoch: NonZeroU64::new(steps).ok_or(error)? })
+    }
+
     /// Samples that one update takes, over all micro-batches.
     pub fn samples_per_step(self) -> u64 {
         self.samples_per_step.get()
@@ -122,6 +136,16 @@ mod tests {
 
     fn imagenet() -> Pace {
         Pace::new(2048, 1_281_167).unwrap()
+    }
+
+    #[test]
+    fn batches_of_different_sizes_have_a_mean_pace() {
+        let pace = Pace::of_batches(10, 3, 101).unwrap();
+        assert_eq!((pace.steps_per_epoch(), pace.samples_per_step()), (3, 30));
+        assert!(
+            Pace::of_batches(2, 3, 100).is_err() && Pace::of_batches(0, 1, 0).is_err(),
+            "no whole update"
+        );
     }
 
     #[track_caller]

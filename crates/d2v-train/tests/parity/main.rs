@@ -4,4 +4,5 @@
 
 mod official;
 mod port;
+mod sequences;
 mod support;

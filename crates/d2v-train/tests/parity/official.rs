@@ -18,6 +18,7 @@ fn objective() -> Objective {
         top_k: 3,
         per_layer: Normalization::LayerNorm,
         post: Normalization::LayerNorm,
+        teacher_sees: d2v_train::step::TeacherSees::All,
     }
 }
 
