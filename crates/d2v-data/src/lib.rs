@@ -35,6 +35,7 @@ mod error;
 mod picture;
 mod waveform;
 
+mod audio;
 mod decode;
 mod source;
 mod subset;
@@ -51,6 +52,10 @@ mod evaluation;
 mod loader;
 mod pipeline;
 
+pub use audio::{
+    AudioError, AudioFiles, AudioLabels, AudioLimits, AudioOptions, SyntheticSounds, SyntheticSoundsConfig,
+    TestWhen, open_audio,
+};
 pub use batch::{Batch, Cursor, Inputs, SampleInfo, Skipped};
 pub use dataset::{Dataset, Ignored, Input, RawSample, Sample, Split};
 pub use decode::{Limits, decode_picture};
