@@ -1,23 +1,33 @@
 //! The built-in sounds must not be solved by features that nobody learned: spectra averaged in time.
 //!
-//! The probe takes the class whose mean over the train part is nearest, in standardised features. Chance is 12.5 %.
+//! The probe takes the class whose mean over the train part is nearest, in standardised features. Chance is 8.3 %; whoever
+//! knows the vowels but not their order is right in 33 %.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use d2v_data::{Dataset, RawSample, Split, SyntheticSounds, SyntheticSoundsConfig};
 use std::f32::consts::TAU;
 
-const CLASSES: usize = 8;
-const TRAIN: usize = 640;
-const TEST: usize = 400;
+const CLASSES: usize = 12;
+const TRAIN: usize = 384;
+const TEST: usize = 240;
 /// Bands of the averaged spectrum, a third of an octave apart from 200 Hz on.
-const BANDS: usize = 14;
+const BANDS: usize = 13;
 const RATE_HZ: u32 = 8_000;
 
-/// The logarithm of the mean power in each band over all windows of 32 ms; with `halves`, of each half of the sound.
-fn spectra(sound: &[f32], halves: bool) -> Vec<f64> {
-    let parts = if halves { sound.chunks(sound.len().div_ceil(2)).collect() } else { vec![sound] };
-    parts.into_iter().flat_map(|part| (0..BANDS).map(|band| band_power(part, band).ln())).collect()
+/// The mean power in each band over the windows of 32 ms in each half of a sound.
+type Halves = [[f64; BANDS]; 2];
+
+fn halves(sound: &[f32]) -> Halves {
+    let (first, second) = sound.split_at(sound.len() / 2);
+    [first, second].map(|half| std::array::from_fn(|band| band_power(half, band)))
+}
+
+/// Logarithms of powers, without the loudness.
+fn logarithms(powers: &[f64]) -> Vec<f64> {
+    let logarithms: Vec<f64> = powers.iter().map(|power| power.ln()).collect();
+    let mean = logarithms.iter().sum::<f64>() / logarithms.len() as f64;
+    logarithms.iter().map(|value| value - mean).collect()
 }
 
 fn band_power(sound: &[f32], band: usize) -> f64 {
@@ -32,23 +42,22 @@ fn band_power(sound: &[f32], band: usize) -> f64 {
     1e-6 + windows.sum::<f64>() / sound.len() as f64
 }
 
-fn features(split: Split, count: usize, halves: bool) -> Vec<(Vec<f64>, usize)> {
+fn draw(split: Split, count: usize) -> Vec<(Halves, usize)> {
     let config = SyntheticSoundsConfig { sample_rate_hz: RATE_HZ, ..SyntheticSoundsConfig::default() };
     let set = SyntheticSounds::new(config, split).unwrap();
     let of = |index| {
         let RawSample::Audio(sound) = set.load(index).unwrap() else { panic!("not sound") };
-        let mut features = spectra(sound.view().as_slice().unwrap(), halves);
-        // Loudness is no part of it.
-        let mean = features.iter().sum::<f64>() / features.len() as f64;
-        features.iter_mut().for_each(|value| *value -= mean);
-        (features, set.label(index).unwrap() as usize)
+        (halves(sound.view().as_slice().unwrap()), set.label(index).unwrap() as usize)
     };
     (0..count).map(of).collect()
 }
 
 /// Test accuracy in percent of the nearest class mean.
-fn accuracy(halves: bool) -> f64 {
-    let (train, test) = (features(Split::Train, TRAIN, halves), features(Split::Test, TEST, halves));
+fn accuracy(train: &[(Halves, usize)], test: &[(Halves, usize)], of: fn(&Halves) -> Vec<f64>) -> f64 {
+    let features = |set: &[(Halves, usize)]| -> Vec<(Vec<f64>, usize)> {
+        set.iter().map(|(halves, label)| (logarithms(&of(halves)), *label)).collect()
+    };
+    let (train, test) = (features(train), features(test));
     let width = train[0].0.len();
     let mean_of = |wanted: &dyn Fn(usize) -> bool| -> Vec<f64> {
         let chosen: Vec<_> = train.iter().filter(|(_, label)| wanted(*label)).collect();
@@ -69,16 +78,12 @@ fn accuracy(halves: bool) -> f64 {
 }
 
 #[test]
-fn averaged_spectra_say_something_but_not_the_order() {
-    let accuracy = accuracy(false);
-    println!("averaged over the whole: {accuracy:.1} %");
-    // Above chance by more than 5 standard errors of 400 answers (1.65 each); below what knowing the vowels allows.
-    assert!((12.5 + 8.3..50.0).contains(&accuracy), "{accuracy} %");
-}
-
-#[test]
-fn averages_of_halves_do_not_solve_it_either() {
-    let accuracy = accuracy(true);
-    println!("averaged over halves: {accuracy:.1} %");
-    assert!(accuracy < 60.0, "{accuracy} %");
+fn averages_say_something_but_not_the_order() {
+    let (train, test) = (draw(Split::Train, TRAIN), draw(Split::Test, TEST));
+    let of_whole = accuracy(&train, &test, |[a, b]| a.iter().zip(b).map(|(a, b)| a + b).collect());
+    let of_halves = accuracy(&train, &test, |halves| halves.concat());
+    println!("averaged over the whole: {of_whole:.1} %, over halves: {of_halves:.1} %");
+    // Above chance by more than 5 standard errors of 240 answers (1.8 each).
+    assert!((8.3 + 9.0..42.0).contains(&of_whole), "{of_whole} %");
+    assert!(of_halves < 42.0, "{of_halves} %");
 }

@@ -91,7 +91,7 @@ impl AudioFiles {
                 ignored.add(name.clone(), AudioError::TooShort { name, seconds, limit }.to_string());
                 continue;
             }
-            let is_whole = parts == [0..total];
+            let is_whole = parts.first() == Some(&(0..total));
             for (number, range) in parts.into_iter().enumerate() {
                 let number = (!is_whole).then_some(number);
                 let id = stable_id(&format!("{shard}{path}{}", suffix(number)));

@@ -106,8 +106,14 @@ fn whistle(samples: &mut Vec<f32>, rate_hz: u32, rng: &mut ChaCha8Rng) {
     }
 }
 
-/// Brings the whole to a random level and lays noise under it, so that nothing is digital silence.
+/// Tilts the spectrum as another microphone would, brings the whole to a random level and lays noise under it, so that nothing is digital silence.
 fn finish(samples: &mut [f32], rng: &mut ChaCha8Rng) {
+    let tilt = rng.random_range(-0.5..0.8);
+    let mut last = 0.0;
+    for sample in samples.iter_mut() {
+        let tilted = *sample - tilt * last;
+        last = std::mem::replace(sample, tilted);
+    }
     let loudest = samples.iter().fold(1e-3_f32, |loudest, sample| loudest.max(sample.abs()));
     let gain = rng.random_range(0.1..0.9) / loudest;
     let noise = rng.random_range(0.002..0.02) * gain * loudest;
