@@ -25,6 +25,8 @@ pub(super) const MAX_RATE_HZ: u32 = 768_000;
 /// Decoding begins so many samples early after a seek in MP3 and Ogg: their packets overlap, and MP3 frames borrow bits
 /// from up to nine frames before (of 1,152 samples).
 const LEAD_IN: u64 = 16 * 1_152;
+/// A page's header and the 255 segments of 255 bytes that it may have.
+const MAX_OGG_PAGE_BYTES: u64 = 65_307;
 /// An ID3v2 tag before an ID3v2 tag occurs; more of them do not.
 const MAX_TAGS: usize = 4;
 
@@ -122,6 +124,9 @@ impl<'a> Stream<'a> {
         let refused = |source| AudioError::Decode { name: name.into(), source };
         let (container, window) = tell_apart(name, window)?;
         let bytes = window.len();
+        if container == Container::Ogg && is_chained(&window).map_err(|error| refused(error.into()))? {
+            return Err(unusable("it holds several streams, one after the other"));
+        }
         // The reader would guess the length of an MP3 without a header from its size, and cut the sound there; it does
         // not where it believes that it cannot seek. It looks for a position by reading on in any case.
         let window = if container == Container::Mp3 { window.forwards_only() } else { window };
@@ -310,6 +315,15 @@ fn tell_apart<'a>(name: &str, mut window: Window<'a>) -> Result<(Container, Wind
         _ => return Err(AudioError::UnknownFormat { name: name.into() }),
     };
     Ok((container, window))
+}
+
+/// Whether the last page of an Ogg file is of another stream than the first: the reader would see the first alone.
+fn is_chained(window: &Window<'_>) -> std::io::Result<bool> {
+    // Every page begins with "OggS" and has the number of its stream 14 bytes on.
+    let serial = |page: &[u8]| page.get(14..18).map(<[u8]>::to_vec);
+    let tail = window.tail(MAX_OGG_PAGE_BYTES)?;
+    let last = tail.windows(4).rposition(|bytes| bytes == b"OggS").and_then(|at| serial(&tail[at..]));
+    Ok(last.is_some() && last != serial(&window.peek::<18>()?))
 }
 
 fn guarded<T>(name: &str, decode: impl FnOnce() -> Result<T, AudioError>) -> Result<T, AudioError> {

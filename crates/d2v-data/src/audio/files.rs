@@ -66,7 +66,7 @@ impl AudioFiles {
         let root = root.display().to_string();
         let Chosen { candidates, classes, groups, sources, mut ignored } =
             choose(&root, listed, split, options)?;
-        let headers = read_headers(&candidates, &sources, options);
+        let headers = read_headers(&candidates, &sources, options)?;
         let cut = Cut {
             shortest: (options.min_seconds * f64::from(options.sample_rate_hz)).ceil() as u64,
             longest: (options.max_seconds * f64::from(options.sample_rate_hz)).floor() as u64,
@@ -217,15 +217,24 @@ fn place_in(names: &[String], name: Option<String>) -> Option<u32> {
 type Usable = Result<(Header, RateChange), Error>;
 
 /// Reads the headers on all processors; the outcome is in the order of the candidates.
-fn read_headers(candidates: &[Candidate], sources: &[Source], options: &AudioOptions) -> Vec<Usable> {
+fn read_headers(
+    candidates: &[Candidate],
+    sources: &[Source],
+    options: &AudioOptions,
+) -> Result<Vec<Usable>, Error> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = candidates.len().div_ceil(threads).max(1);
-    let read = |part: &[Candidate]| -> Vec<Usable> {
-        part.iter().map(|candidate| check_header(&candidate.found, sources, options)).collect()
-    };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = candidates.chunks(share).map(|part| scope.spawn(move || read(part))).collect();
-        threads.into_iter().flat_map(|thread| thread.join().expect("panics of decoders are caught")).collect()
+        let mut running = Vec::new();
+        for part in candidates.chunks(share) {
+            let read = move || part.iter().map(|file| check_header(&file.found, sources, options)).collect();
+            let thread = std::thread::Builder::new().spawn_scoped(scope, read);
+            running.push(thread.map_err(|source| Error::Spawn { source })?);
+        }
+        let done = running.into_iter().map(|thread| -> Vec<Usable> {
+            thread.join().expect("panics of decoders are caught, and nothing else here panics")
+        });
+        Ok(done.flatten().collect())
     })
 }
 

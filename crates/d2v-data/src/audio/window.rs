@@ -67,6 +67,21 @@ impl<'a> Window<'a> {
         Ok(head)
     }
 
+    /// The last bytes, at most `count`.
+    pub(super) fn tail(&self, count: u64) -> io::Result<Vec<u8>> {
+        let from = self.len.saturating_sub(count);
+        let mut tail = vec![0; usize::try_from(self.len - from).unwrap_or(usize::MAX)];
+        let mut filled = 0;
+        while filled < tail.len() {
+            match self.read_from(from + filled as u64, &mut tail[filled..])? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        tail.truncate(filled);
+        Ok(tail)
+    }
+
     fn read_from(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);
         let wanted = left.min(buffer.len());
@@ -121,6 +136,8 @@ mod tests {
         let place = Place::Range { source: 0, offset: 40, bytes: 10 };
         let mut window = Window::open(&place, &sources).unwrap().without_first(2);
         assert_eq!(window.peek::<4>().unwrap(), [42, 43, 44, 45]);
+        assert_eq!(window.tail(3).unwrap(), [47, 48, 49]);
+        assert_eq!(window.tail(100).unwrap().len(), 8);
         let mut all = Vec::new();
         window.read_to_end(&mut all).unwrap();
         assert_eq!(all, (42..50).collect::<Vec<u8>>());

@@ -214,3 +214,13 @@ fn tags_before_the_sound_are_stepped_over() {
     tagged.extend(mono(16_000, 100));
     assert_eq!(samples(&*opened("a.wav", &tagged, &whole(16_000)).unwrap(), 0), expected(100));
 }
+
+/// Ogg allows one stream after another, which may differ in rate and channels: not half of the sound, but an error.
+#[test]
+fn chained_streams_are_refused() {
+    let chained =
+        [&include_bytes!("../fixtures/sound.ogg")[..], include_bytes!("../fixtures/short.ogg")].concat();
+    let outcome =
+        opened("a.ogg", &chained, &whole(16_000)).and_then(|data| data.load(0).map(|_| data.length(0)));
+    assert!(outcome.is_err(), "{outcome:?} samples");
+}
