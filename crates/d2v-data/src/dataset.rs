@@ -33,6 +33,17 @@ pub trait Dataset: Send + Sync {
     /// The names of the classes, in label order; empty if there are no labels.
     fn classes(&self) -> &[String];
 
+    /// The group of a sample as an index into [`groups`](Self::groups), if it is known: a speaker, a device, whatever
+    /// must not be on both sides of a split.
+    fn group(&self, _index: usize) -> Option<u32> {
+        None
+    }
+
+    /// The names of the groups; empty if there are none.
+    fn groups(&self) -> &[String] {
+        &[]
+    }
+
     /// A name for messages: a path, or what stands for one.
     fn name(&self, index: usize) -> String;
 

@@ -1,5 +1,6 @@
 //! Everything that can go wrong between a path and a batch; each message names the value, the rule and the way out.
 
+use crate::audio::AudioError;
 use crate::dataset::Split;
 use std::path::PathBuf;
 
@@ -199,6 +200,10 @@ pub enum Error {
         #[source]
         source: image::ImageError,
     },
+
+    /// Sound that cannot be found, decoded or labelled.
+    #[error(transparent)]
+    Audio(#[from] AudioError),
 
     /// Sound without a channel, a sample or a rate.
     #[error(

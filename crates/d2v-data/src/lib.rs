@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! open(path, split)  ->  Dataset          pictures in folders, tar archives, IDX files; or SyntheticImages
+//! open_audio(..)     ->  Dataset          recordings in folders, tar archives, lists; or SyntheticSounds
 //! Dataset::load      ->  RawSample        decoded, not augmented
 //! Transform::apply   ->  Input            augmented, normalised
 //! Loader             ->  Batch            shuffled, collated, in order, from any Cursor
@@ -35,6 +36,7 @@ mod error;
 mod picture;
 mod waveform;
 
+mod audio;
 mod decode;
 mod source;
 mod subset;
@@ -51,6 +53,10 @@ mod evaluation;
 mod loader;
 mod pipeline;
 
+pub use audio::{
+    AudioError, AudioFiles, AudioLabels, AudioLimits, AudioOptions, SyntheticSounds, SyntheticSoundsConfig,
+    TestWhen, open_audio,
+};
 pub use batch::{Batch, Cursor, Inputs, SampleInfo, Skipped};
 pub use dataset::{Dataset, Ignored, Input, RawSample, Sample, Split};
 pub use decode::{Limits, decode_picture};

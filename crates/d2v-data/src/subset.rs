@@ -23,6 +23,12 @@ impl Subset {
         }
     }
 
+    /// The samples whose index is wanted, in their order: those of some groups, say.
+    pub fn filtered(whole: Arc<dyn Dataset>, wanted: impl FnMut(&usize) -> bool) -> Self {
+        let indices = (0..whole.len()).filter(wanted).collect();
+        Self { whole, indices }
+    }
+
     /// The first `per_class` samples of each class, by index; samples without a label are left out.
     pub fn first_of_each_class(whole: Arc<dyn Dataset>, per_class: usize) -> Self {
         let mut counts = vec![0; whole.classes().len()];
@@ -56,8 +62,20 @@ impl Dataset for Subset {
         self.whole.classes()
     }
 
+    fn group(&self, index: usize) -> Option<u32> {
+        self.whole.group(self.indices[index])
+    }
+
+    fn groups(&self) -> &[String] {
+        self.whole.groups()
+    }
+
     fn name(&self, index: usize) -> String {
         self.whole.name(self.indices[index])
+    }
+
+    fn length(&self, index: usize) -> usize {
+        self.whole.length(self.indices[index])
     }
 
     fn load(&self, index: usize) -> Result<RawSample, Error> {

@@ -1,11 +1,10 @@
-//! Pictures in tar archives: a plain .tar is indexed and read in place, a .tar.gz is decompressed into memory once.
+//! Files in tar archives: a plain .tar is indexed and read in place, a .tar.gz is decompressed into memory once.
 //!
 //! Nothing is ever written to disk, so names in an archive can do no harm; those that would leave a folder are ignored
 //! all the same, as no honest archive has them. Links, devices and sparse files are ignored with a reason.
 
-use super::OpenOptions;
-use super::pictures::{Found, PictureFiles, Place, Source, has_picture_name};
-use crate::dataset::{Ignored, Split};
+use super::listing::{Found, Listing, Place, Source};
+use crate::dataset::Ignored;
 use crate::error::Error;
 use flate2::read::MultiGzDecoder;
 use std::collections::BTreeMap;
@@ -19,51 +18,61 @@ const MAX_NAME_BYTES: usize = 4_096;
 /// The largest extended header read (long names and attributes): read whole into memory by the tar crate.
 const MAX_EXTENSION_BYTES: u64 = 1 << 20;
 
-pub(super) fn has_archive_name(path: &Path) -> bool {
+pub(crate) fn has_archive_name(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     [".tar", ".tar.gz", ".tgz"].iter().any(|extension| name.ends_with(extension))
 }
 
-/// Opens one archive, or several that together are one data set.
-pub(super) fn open(
-    root: &Path,
+/// Lists the wanted files of one archive, or of several that together are one data set. Of a .tar.gz the wanted files
+/// are kept in memory.
+pub(crate) fn list(
     shards: &[PathBuf],
-    split: Split,
-    options: &OpenOptions,
-) -> Result<PictureFiles, Error> {
-    let mut found = Vec::new();
-    let mut sources = Vec::new();
-    let mut ignored = Ignored::default();
-    let mut memory_left = options.memory_limit_bytes;
+    wanted: fn(&str) -> bool,
+    memory_limit_bytes: u64,
+) -> Result<Listing, Error> {
+    let mut listing = Listing::default();
+    let mut memory = Memory { limit_bytes: memory_limit_bytes, left_bytes: memory_limit_bytes };
     for path in shards {
-        let mut listing = Listing { source: sources.len(), places: BTreeMap::new(), ignored: &mut ignored };
+        let source = listing.sources.len();
+        let mut entries = Entries { source, wanted, places: BTreeMap::new(), ignored: &mut listing.ignored };
         let compressed = is_gzip(path)?;
-        sources.push(if compressed {
-            let bytes = read_compressed(path, &mut listing, &mut memory_left, options)?;
+        listing.sources.push(if compressed {
+            let bytes = read_compressed(path, &mut entries, &mut memory)?;
             Source::Memory { path: path.clone(), bytes }
         } else {
-            index_plain(path, &mut listing)?;
+            index_plain(path, &mut entries)?;
             Source::Archive(path.clone())
         });
         let shard = match path.file_name() {
             Some(name) if shards.len() > 1 => format!("{}/", name.to_string_lossy()),
             _ => String::new(),
         };
-        let places = listing.places;
-        found.extend(places.into_iter().map(|(path, place)| Found { path, shard: shard.clone(), place }));
+        let places = entries.places;
+        listing.found.extend(places.into_iter().map(|(path, place)| Found {
+            path,
+            shard: shard.clone(),
+            place,
+        }));
     }
-    PictureFiles::new(root, found, sources, ignored, split, options)
+    Ok(listing)
 }
 
-/// The pictures of one archive. Of two entries with one name the later counts, as for tar itself.
-struct Listing<'a> {
+/// What decompressed archives may still take.
+struct Memory {
+    limit_bytes: u64,
+    left_bytes: u64,
+}
+
+/// The wanted files of one archive. Of two entries with one name the later counts, as for tar itself.
+struct Entries<'a> {
     source: usize,
+    wanted: fn(&str) -> bool,
     places: BTreeMap<String, Place>,
     ignored: &'a mut Ignored,
 }
 
-impl Listing<'_> {
-    /// The normal form of an entry's name if it is a picture to be kept.
+impl Entries<'_> {
+    /// The normal form of an entry's name if it is to be kept.
     fn accept(&mut self, kind: EntryType, name: &[u8]) -> Option<String> {
         if kind.is_dir() || kind == EntryType::XGlobalHeader {
             return None;
@@ -77,7 +86,7 @@ impl Listing<'_> {
             "not a regular file"
         } else {
             match normal_form(&shown) {
-                Ok(path) => return has_picture_name(&path).then_some(path),
+                Ok(path) => return (self.wanted)(&path).then_some(path),
                 Err(reason) => reason,
             }
         };
@@ -104,7 +113,7 @@ fn is_gzip(path: &Path) -> Result<bool, Error> {
     Ok(magic == [0x1F, 0x8B])
 }
 
-fn index_plain(path: &Path, listing: &mut Listing<'_>) -> Result<(), Error> {
+fn index_plain(path: &Path, entries: &mut Entries<'_>) -> Result<(), Error> {
     let mut file = File::open(path).map_err(Error::io(path))?;
     let file_bytes = file.metadata().map_err(Error::io(path))?.len();
     refuse_large_extensions(path, &mut file)?;
@@ -119,8 +128,8 @@ fn index_plain(path: &Path, listing: &mut Listing<'_>) -> Result<(), Error> {
                 problem: "an entry ends after the archive; it is truncated",
             });
         }
-        if let Some(name) = listing.accept(entry.header().entry_type(), &entry.path_bytes()) {
-            listing.insert(name, offset, bytes);
+        if let Some(name) = entries.accept(entry.header().entry_type(), &entry.path_bytes()) {
+            entries.insert(name, offset, bytes);
         }
     }
     Ok(())
@@ -146,46 +155,44 @@ fn refuse_large_extensions(path: &Path, file: &mut File) -> Result<(), Error> {
     file.rewind().map_err(Error::io(path))
 }
 
-/// Decompresses an archive once and keeps its pictures, one after the other.
+/// Decompresses an archive once and keeps its wanted files, one after the other.
 ///
 /// Every decompressed byte counts against the limit, also those that are not kept: a small file that decompresses
 /// without end is refused when the limit is reached.
-fn read_compressed(
-    path: &Path,
-    listing: &mut Listing<'_>,
-    memory_left: &mut u64,
-    options: &OpenOptions,
-) -> Result<Vec<u8>, Error> {
+fn read_compressed(path: &Path, entries: &mut Entries<'_>, memory: &mut Memory) -> Result<Vec<u8>, Error> {
     let file = File::open(path).map_err(Error::io(path))?;
-    let stream =
-        Bounded { inner: MultiGzDecoder::new(BufReader::new(file)), left: *memory_left, exceeded: false };
+    let stream = Bounded {
+        inner: MultiGzDecoder::new(BufReader::new(file)),
+        left: memory.left_bytes,
+        exceeded: false,
+    };
     let mut archive = Archive::new(stream);
     let mut kept = Vec::new();
-    let result = keep_pictures(&mut archive, listing, &mut kept);
+    let result = keep_wanted(&mut archive, entries, &mut kept);
     let stream = archive.into_inner();
     if stream.exceeded {
-        return Err(Error::MemoryLimit { path: path.to_owned(), limit_bytes: options.memory_limit_bytes });
+        return Err(Error::MemoryLimit { path: path.to_owned(), limit_bytes: memory.limit_bytes });
     }
-    *memory_left = stream.left;
+    memory.left_bytes = stream.left;
     result.map_err(Error::io(path))?;
     kept.shrink_to_fit();
     Ok(kept)
 }
 
-fn keep_pictures<R: Read>(
+fn keep_wanted<R: Read>(
     archive: &mut Archive<R>,
-    listing: &mut Listing<'_>,
+    entries: &mut Entries<'_>,
     kept: &mut Vec<u8>,
 ) -> io::Result<()> {
     for entry in archive.entries()? {
         let mut entry = entry?;
-        if let Some(name) = listing.accept(entry.header().entry_type(), &entry.path_bytes()) {
+        if let Some(name) = entries.accept(entry.header().entry_type(), &entry.path_bytes()) {
             let start = kept.len() as u64;
             let bytes = entry.read_to_end(kept)? as u64;
             if bytes < entry.size() {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends inside an entry"));
             }
-            listing.insert(name, start, bytes);
+            entries.insert(name, start, bytes);
         }
     }
     Ok(())

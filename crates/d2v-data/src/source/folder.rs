@@ -1,15 +1,13 @@
-//! Pictures below a folder. Links are listed, not followed, so no loop and no way out of the folder.
+//! Files below a folder. Links are listed, not followed, so no loop and no way out of the folder.
 
-use super::OpenOptions;
-use super::pictures::{Found, PictureFiles, Place, has_picture_name};
-use crate::dataset::{Ignored, Split};
+use super::listing::{Found, Listing, Place};
 use crate::error::Error;
 use std::path::Path;
 use walkdir::WalkDir;
 
-pub(super) fn open(root: &Path, split: Split, options: &OpenOptions) -> Result<PictureFiles, Error> {
-    let mut found = Vec::new();
-    let mut ignored = Ignored::default();
+/// Lists the regular files whose name is wanted.
+pub(crate) fn list(root: &Path, wanted: fn(&str) -> bool) -> Result<Listing, Error> {
+    let mut listing = Listing::default();
     for entry in WalkDir::new(root).follow_links(false) {
         let entry = entry.map_err(|error| {
             let path = error.path().unwrap_or(root).to_owned();
@@ -20,14 +18,15 @@ pub(super) fn open(root: &Path, split: Split, options: &OpenOptions) -> Result<P
         let path = parts.join("/");
         let kind = entry.file_type();
         if kind.is_symlink() && entry.depth() > 0 {
-            ignored.add(path, "a link; links are not followed");
-        } else if !kind.is_dir() && has_picture_name(&path) {
+            listing.ignored.add(path, "a link; links are not followed");
+        } else if !kind.is_dir() && wanted(&path) {
             if kind.is_file() {
-                found.push(Found { path, shard: String::new(), place: Place::File(entry.into_path()) });
+                let place = Place::File(entry.into_path());
+                listing.found.push(Found { path, shard: String::new(), place });
             } else {
-                ignored.add(path, "not a regular file");
+                listing.ignored.add(path, "not a regular file");
             }
         }
     }
-    PictureFiles::new(root, found, Vec::new(), ignored, split, options)
+    Ok(listing)
 }

@@ -3,18 +3,18 @@
 use crate::dataset::Split;
 use std::collections::BTreeSet;
 
-/// What the paths of all pictures of a data set say.
+/// What the paths of all files of a data set say.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// Class names in label order: sorted by bytes. The same for every split.
-    pub(super) classes: Vec<String>,
+    pub(crate) classes: Vec<String>,
     /// For each path: its part, `None` if the paths have no such level, and its label.
-    pub(super) places: Vec<(Option<Part>, Option<u32>)>,
+    pub(crate) places: Vec<(Option<Part>, Option<u32>)>,
 }
 
 /// A split level that occurs in paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Part {
+pub(crate) enum Part {
     Train,
     Test,
     Validation,
@@ -30,7 +30,7 @@ impl Part {
         }
     }
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
             Self::Test => "test",
@@ -45,7 +45,7 @@ impl Part {
 /// names (train, test, val and their long forms), it is the split: a class that happens to be called "train" among
 /// others is a class. The next level is the class, if every picture of a split lies in a folder there and there are
 /// at least two of them; deeper levels mean nothing.
-pub(super) fn read(paths: &[&str]) -> Layout {
+pub(crate) fn read(paths: &[&str]) -> Layout {
     let folders: Vec<Vec<&str>> = paths
         .iter()
         .map(|path| {
@@ -107,7 +107,7 @@ fn names_at<'a>(folders: &[Vec<&'a str>], depth: usize) -> Option<BTreeSet<&'a s
 
 impl Layout {
     /// For each path whether it belongs to a split; `Err` says what there is instead if none does.
-    pub(super) fn select(&self, split: Split) -> Result<Vec<bool>, String> {
+    pub(crate) fn select(&self, split: Split) -> Result<Vec<bool>, String> {
         let present: BTreeSet<Option<Part>> = self.places.iter().map(|&(part, _)| part).collect();
         let wanted = match split {
             Split::All => return Ok(vec![true; self.places.len()]),

@@ -1,9 +1,10 @@
 //! What `--data PATH` is: told apart once, here, and opened as a [`Dataset`].
 
-mod archive;
-mod folder;
+pub(crate) mod archive;
+pub(crate) mod folder;
 mod idx;
-mod layout;
+pub(crate) mod layout;
+pub(crate) mod listing;
 mod pictures;
 
 pub use idx::IdxImages;
@@ -12,6 +13,7 @@ pub use pictures::PictureFiles;
 use crate::dataset::{Dataset, Split};
 use crate::decode::Limits;
 use crate::error::Error;
+use pictures::has_picture_name;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -53,8 +55,14 @@ impl Default for OpenOptions {
 pub fn open(path: &Path, split: Split, options: &OpenOptions) -> Result<Box<dyn Dataset>, Error> {
     match kind_of(path)? {
         Kind::Idx(files) => Ok(Box::new(IdxImages::open(&files, split, options)?)),
-        Kind::Folder => Ok(Box::new(folder::open(path, split, options)?)),
-        Kind::Archives(shards) => Ok(Box::new(archive::open(path, &shards, split, options)?)),
+        Kind::Folder => {
+            let listing = folder::list(path, has_picture_name)?;
+            Ok(Box::new(PictureFiles::new(path, listing, split, options)?))
+        }
+        Kind::Archives(shards) => {
+            let listing = archive::list(&shards, has_picture_name, options.memory_limit_bytes)?;
+            Ok(Box::new(PictureFiles::new(path, listing, split, options)?))
+        }
     }
 }
 
@@ -84,7 +92,8 @@ fn kind_of(path: &Path) -> Result<Kind, Error> {
     }
 }
 
-fn matching_archives(pattern: &str) -> Result<Vec<PathBuf>, Error> {
+/// The archives that a pattern names, sorted.
+pub(crate) fn matching_archives(pattern: &str) -> Result<Vec<PathBuf>, Error> {
     let matches = glob::glob(pattern).map_err(|source| Error::Pattern { pattern: pattern.into(), source })?;
     let mut shards = Vec::new();
     for path in matches {

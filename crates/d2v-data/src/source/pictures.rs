@@ -2,13 +2,14 @@
 
 use super::OpenOptions;
 use super::layout;
+use super::listing::{Found, Listing, Place, Source};
 use crate::dataset::{Dataset, Ignored, RawSample, Split, stable_id};
 use crate::decode::{Limits, decode_picture};
 use crate::error::Error;
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Encoded pictures with ids, labels and the places they are read from; see [`open`](crate::open).
 pub struct PictureFiles {
@@ -26,41 +27,6 @@ struct Picture {
     place: Place,
 }
 
-/// Where the encoded bytes of a picture are.
-#[derive(Debug, Clone)]
-pub(super) enum Place {
-    /// A file of its own.
-    File(PathBuf),
-    /// Bytes of a source, which is named by its index.
-    Range { source: usize, offset: u64, bytes: u64 },
-}
-
-/// What ranges refer to.
-pub(super) enum Source {
-    /// A plain tar archive. Opened anew for each picture, so that thousands of shards need no thousands of handles
-    /// and threads share no file position.
-    Archive(PathBuf),
-    /// The decompressed content of a .tar.gz that is worth keeping: its pictures, one after the other.
-    Memory { path: PathBuf, bytes: Vec<u8> },
-}
-
-impl Source {
-    fn path(&self) -> &Path {
-        match self {
-            Self::Archive(path) | Self::Memory { path, .. } => path,
-        }
-    }
-}
-
-/// A picture found while listing: the path that its split, class and id are read from, and its place.
-pub(super) struct Found {
-    /// Relative, with `/` between the parts.
-    pub(super) path: String,
-    /// What precedes the path in the id, so that equal paths in two shards are two samples; empty otherwise.
-    pub(super) shard: String,
-    pub(super) place: Place,
-}
-
 /// Whether a file is a picture by its extension; macOS puts companions called `._x.jpg` into archives, which are not.
 pub(super) fn has_picture_name(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
@@ -72,12 +38,11 @@ impl PictureFiles {
     /// Sorts what was found by path, reads labels and splits from the paths, and keeps the split asked for.
     pub(super) fn new(
         root: &Path,
-        mut found: Vec<Found>,
-        sources: Vec<Source>,
-        ignored: Ignored,
+        listing: Listing,
         split: Split,
         options: &OpenOptions,
     ) -> Result<Self, Error> {
+        let Listing { mut found, sources, ignored } = listing;
         let root = root.display().to_string();
         if found.is_empty() {
             return Err(Error::NoPictures { path: root, ignored: ignored.total() });
@@ -92,11 +57,11 @@ impl PictureFiles {
             .zip(layout.places)
             .zip(selected)
             .filter(|(_, selected)| *selected)
-            .map(|((found, (_, label)), _)| Picture {
-                id: stable_id(&format!("{}{}", found.shard, found.path)),
-                path: found.path,
+            .map(|((Found { path, shard, place }, (_, label)), _)| Picture {
+                id: stable_id(&format!("{shard}{path}")),
+                path,
                 label,
-                place: found.place,
+                place,
             })
             .collect();
         Ok(Self { pictures, classes: layout.classes, sources, limits: options.limits, ignored })

@@ -3,9 +3,16 @@
 use crate::error::Error;
 use crate::random::{AugmentKey, Domain, keyed_rng};
 use crate::waveform::Waveform;
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView1, Axis};
 use rand::RngExt;
+use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// What is added to the variance, as the reference's layer norm does (specification 2.2).
+const EPS: f64 = 1e-5;
+/// So many equal samples in a row are digital silence (or clipping); in recorded sound they do not happen by chance.
+const STILL_SAMPLES: usize = 10;
 
 /// How samples of different lengths become one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -51,15 +58,58 @@ impl AudioTransform {
         Self { ragged: Ragged::Pad, ..self.clone() }
     }
 
-    /// Normalises a sound: a pure function of sound and key. Returns `[C, T]`.
+    /// Normalises a sound and fills its digital silence: a pure function of sound and key. Returns `[C, T]`.
+    ///
+    /// A channel stands still where at least 10 equal samples follow each other, whatever their value. Without noise
+    /// there, a window of silence has no variance, and the norms that follow divide by nearly nothing. Everything else
+    /// is left as it is.
     ///
     /// # Errors
     /// [`Error::Setting`] if the settings are not valid.
     pub fn apply(&self, sound: Waveform, key: AugmentKey) -> Result<Array2<f32>, Error> {
         self.validate()?;
-        let _ = key;
-        Ok(sound.into_array())
+        let AugmentKey { seed, epoch, sample_id } = key;
+        let mut rng = keyed_rng(Domain::Noise, seed, epoch, sample_id);
+        let mut samples_ct = sound.into_array();
+        for mut channel in samples_ct.axis_iter_mut(Axis(0)) {
+            let still = if self.silence_noise > 0.0 { runs(&channel.view()) } else { Vec::new() };
+            let (mean, deviation) = statistics(&channel.view());
+            let scale = if self.normalise {
+                channel.mapv_inplace(|value| ((f64::from(value) - mean) / deviation) as f32);
+                self.silence_noise
+            } else {
+                self.silence_noise * deviation as f32
+            };
+            for at in still.into_iter().flatten() {
+                let noise: f32 = StandardNormal.sample(&mut rng);
+                channel[at] += scale * noise;
+            }
+        }
+        Ok(samples_ct)
     }
+}
+
+/// Mean, and deviation with the variance's denominator `T` and eps added, as in layer norm.
+fn statistics(channel: &ArrayView1<'_, f32>) -> (f64, f64) {
+    let count = channel.len() as f64;
+    let mean = channel.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
+    let variance = channel.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
+    (mean, (variance + EPS).sqrt())
+}
+
+/// Where at least [`STILL_SAMPLES`] equal samples follow each other.
+fn runs(channel: &ArrayView1<'_, f32>) -> Vec<Range<usize>> {
+    let mut runs = Vec::new();
+    let mut start = 0;
+    for at in 1..=channel.len() {
+        if channel.get(at) != channel.get(start) {
+            if at - start >= STILL_SAMPLES {
+                runs.push(start..at);
+            }
+            start = at;
+        }
+    }
+    runs
 }
 
 /// A part of `length` samples at an offset that depends on the key alone.
@@ -68,4 +118,110 @@ pub(crate) fn crop(samples_ct: &Array2<f32>, length: usize, key: AugmentKey) -> 
     let AugmentKey { seed, epoch, sample_id } = key;
     let start = keyed_rng(Domain::Crop, seed, epoch, sample_id).random_range(0..=room);
     samples_ct.slice_axis(Axis(1), (start..start + length).into()).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const KEY: AugmentKey = AugmentKey { seed: 1, epoch: 2, sample_id: 3 };
+
+    fn hashed(at: usize) -> f32 {
+        ((at as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32
+    }
+
+    fn of(transform: &AudioTransform, rows: &[Vec<f32>], key: AugmentKey) -> Array2<f32> {
+        let shape = (rows.len(), rows[0].len());
+        let samples_ct = Array2::from_shape_vec(shape, rows.concat()).unwrap();
+        transform.apply(Waveform::new(16_000, samples_ct).unwrap(), key).unwrap()
+    }
+
+    #[test]
+    fn each_channel_has_mean_0_and_variance_1() {
+        let rows =
+            [0.3, 700.0].map(|scale| (0..5_000).map(|at| scale * hashed(at) + 4.0).collect::<Vec<f32>>());
+        let got = of(&AudioTransform::default(), &rows, KEY);
+        for (channel, row) in got.outer_iter().zip(&rows) {
+            let (mean, deviation) = statistics(&channel);
+            assert!(mean.abs() < 1e-6 && (deviation - 1.0).abs() < 1e-3, "{mean} {deviation}");
+            // The formula of layer norm, in double precision.
+            let (mean, deviation) = statistics(&ArrayView1::from(row));
+            for (value, from) in channel.iter().zip(row) {
+                let expected = (f64::from(*from) - mean) / deviation;
+                assert!((f64::from(*value) - expected).abs() < 1e-6, "{value} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn noise_is_where_the_sound_stands_still_and_nowhere_else() {
+        let mut row: Vec<f32> = (0..1_000).map(hashed).collect();
+        row[100..110].fill(0.0);
+        row[200..209].fill(0.0);
+        row[990..].fill(0.7);
+        let quiet = AudioTransform { silence_noise: 0.0, ..AudioTransform::default() };
+        let (without, with) = (of(&quiet, &[row.clone()], KEY), of(&AudioTransform::default(), &[row], KEY));
+        let changed: Vec<usize> = (0..1_000).filter(|&at| without[[0, at]] != with[[0, at]]).collect();
+        assert_eq!(changed, (100..110).chain(990..1_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn silence_becomes_noise_of_the_size_asked_for() {
+        for value in [0.0, 0.25] {
+            let got = of(&AudioTransform::default(), &[vec![value; 20_000]], KEY);
+            let (mean, deviation) = statistics(&got.row(0));
+            // Ten standard errors of mean and deviation.
+            assert!(mean.abs() < 7e-4 && (deviation - 0.01).abs() < 7e-4, "{mean} {deviation}");
+        }
+    }
+
+    #[test]
+    fn without_normalisation_noise_follows_the_loudness() {
+        let transform = AudioTransform { normalise: false, ..AudioTransform::default() };
+        let mut row: Vec<f32> = (0..4_000).map(|at| 100.0 * hashed(at)).collect();
+        row[..2_000].fill(50.0);
+        let got = of(&transform, &[row.clone()], KEY);
+        assert_eq!(got.as_slice().unwrap()[2_000..], row[2_000..]);
+        let (_, of_all) = statistics(&ArrayView1::from(&row));
+        let (_, of_noise) = statistics(&got.slice_axis(Axis(1), (..2_000).into()).row(0));
+        assert!((of_noise / of_all - 0.01).abs() < 0.002, "{of_noise} {of_all}");
+    }
+
+    #[test]
+    fn noise_is_a_function_of_the_key() {
+        let silence = [vec![0.0; 50], vec![0.0; 50]];
+        let with = |key| of(&AudioTransform::default(), &silence, key);
+        assert_eq!(with(KEY), with(KEY));
+        for key in [
+            AugmentKey { seed: 9, ..KEY },
+            AugmentKey { epoch: 9, ..KEY },
+            AugmentKey { sample_id: 9, ..KEY },
+        ] {
+            assert_ne!(with(KEY), with(key));
+        }
+        assert_ne!(with(KEY).row(0), with(KEY).row(1), "channels differ");
+    }
+
+    #[test]
+    fn settings_are_checked() {
+        for silence_noise in [-0.1, 1.1, f32::NAN] {
+            assert!(AudioTransform { silence_noise, ..AudioTransform::default() }.validate().is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn runs_are_found_wherever_they_lie(lengths in proptest::collection::vec(1_usize..25, 1..20)) {
+            let mut row = Vec::new();
+            let mut expected = Vec::new();
+            for (number, &length) in lengths.iter().enumerate() {
+                if length >= STILL_SAMPLES {
+                    expected.push(row.len()..row.len() + length);
+                }
+                row.extend(std::iter::repeat_n(number as f32, length));
+            }
+            prop_assert_eq!(runs(&ArrayView1::from(&row)), expected);
+        }
+    }
 }
