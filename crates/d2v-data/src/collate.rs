@@ -83,7 +83,10 @@ fn beside_each_other(sounds: &[Array2<f32>]) -> Result<Inputs, Error> {
     let longest = lengths.iter().copied().max().unwrap_or_default();
     let mut samples_bct = Array3::zeros((sounds.len(), channels, longest));
     for (row, sound) in sounds.iter().enumerate() {
-        samples_bct.index_axis_mut(Axis(0), row).slice_axis_mut(Axis(1), (..sound.ncols()).into()).assign(sound);
+        samples_bct
+            .index_axis_mut(Axis(0), row)
+            .slice_axis_mut(Axis(1), (..sound.ncols()).into())
+            .assign(sound);
     }
     Ok(Inputs::Audio { samples_bct, lengths })
 }

@@ -14,14 +14,14 @@ pub(super) struct Layout {
 
 /// A split level that occurs in paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Part {
+pub(crate) enum Part {
     Train,
     Test,
     Validation,
 }
 
 impl Part {
-    fn of_name(name: &str) -> Option<Self> {
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
         match name.to_ascii_lowercase().as_str() {
             "train" | "training" => Some(Self::Train),
             "test" | "testing" => Some(Self::Test),

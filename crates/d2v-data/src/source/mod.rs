@@ -7,6 +7,7 @@ mod layout;
 mod pictures;
 
 pub use idx::IdxImages;
+pub(crate) use layout::Part;
 pub use pictures::PictureFiles;
 
 use crate::dataset::{Dataset, Split};
