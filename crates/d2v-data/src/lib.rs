@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! open(path, split)  ->  Dataset          pictures in folders, tar archives, IDX files; or SyntheticImages
+//! open_text, open_labelled_text           text in files and tables; or SyntheticText
 //! Dataset::load      ->  RawSample        decoded, not augmented
 //! Transform::apply   ->  Input            augmented, normalised
 //! Loader             ->  Batch            shuffled, collated, in order, from any Cursor

@@ -3,7 +3,9 @@
 use super::error::TextError;
 use super::word_start::WordEdges;
 use crate::error::Error;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use tokenizers::models::ModelWrapper;
 
@@ -83,10 +85,15 @@ impl Tokenizer {
     /// Self::MAX_VOCABULARY); [`TextError::MissingSpecials`].
     pub fn from_json(json: &[u8], name: &str) -> Result<Self, Error> {
         let unusable = |problem: String| Error::from(TextError::Tokenizer { name: name.into(), problem });
-        let mut inner =
-            tokenizers::Tokenizer::from_bytes(json).map_err(|error| unusable(error.to_string()))?;
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(|error| unusable(error.to_string()))?;
+        // The crate panics at some damage that this sees first.
+        serde_json::from_slice::<IgnoredAny>(json).map_err(|error| unusable(error.to_string()))?;
+        let mut inner = guarded(|| {
+            let mut inner = tokenizers::Tokenizer::from_bytes(json)?;
+            inner.with_padding(None);
+            inner.with_truncation(None)?;
+            Ok(inner)
+        })
+        .map_err(unusable)?;
         inner.set_encode_special_tokens(true);
         if let ModelWrapper::BPE(model) = inner.get_model()
             && model.dropout.is_some_and(|dropout| dropout != 0.0)
@@ -126,10 +133,8 @@ impl Tokenizer {
         let mut rest = text;
         while !rest.is_empty() {
             let (part, behind) = rest.split_at(part_end(rest, Self::MAX_PART_BYTES));
-            let encoding = self.inner.encode_fast(part, false).map_err(|error| TextError::Encode {
-                excerpt: part.chars().take(40).collect(),
-                problem: error.to_string(),
-            })?;
+            let encoding = guarded(|| self.inner.encode_fast(part, false))
+                .map_err(|problem| TextError::Encode { excerpt: part.chars().take(40).collect(), problem })?;
             ids.extend(encoding.get_ids().iter().map(|&id| self.of_text(id)));
             rest = behind;
         }
@@ -146,8 +151,8 @@ impl Tokenizer {
     /// # Errors
     /// [`TextError::Tokenizer`] if the tokenizer's decoder refuses.
     pub fn text(&self, ids: &[u32]) -> Result<String, Error> {
-        self.inner.decode(ids, false).map_err(|error| {
-            let problem = format!("its decoder failed: {error}");
+        guarded(|| self.inner.decode(ids, false)).map_err(|problem| {
+            let problem = format!("its decoder failed: {problem}");
             TextError::Tokenizer { name: "the tokenizer".into(), problem }.into()
         })
     }
@@ -172,6 +177,20 @@ impl Tokenizer {
     /// tokens are words of their own. A word is what stands between white space.
     pub fn word_starts(&self, ids: &[u32]) -> Vec<bool> {
         self.edges.starts(ids)
+    }
+}
+
+/// Runs a part of the tokenizers crate, which panics at some tokenizer.json files that contradict themselves, and where
+/// the likelihood of a training text is no number.
+pub(super) fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    // Nothing of ours is changed inside, and a tokenizer that panicked while being read is dropped.
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Err(panic) => {
+            let message = panic.downcast_ref::<String>().map(String::as_str);
+            let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            Err(format!("the tokenizers crate panicked: {message}"))
+        }
     }
 }
 

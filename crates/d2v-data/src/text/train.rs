@@ -4,7 +4,7 @@ use super::error::TextError;
 use super::files::{Kinds, TextFile, find};
 use super::options::TextOptions;
 use super::pieces::for_each_piece;
-use super::tokenizer::{SPECIAL_NAMES, Tokenizer};
+use super::tokenizer::{SPECIAL_NAMES, Tokenizer, guarded};
 use super::unigram;
 use super::unit::TextUnit;
 use crate::dataset::Split;
@@ -67,6 +67,16 @@ pub(super) fn train_on_files(
         }
     }
     learner.finish()
+}
+
+impl Tokenizer {
+    /// The tokenizer of [`TextUnit::Bytes`], which needs no text.
+    ///
+    /// # Errors
+    /// None that is known of; see [`Tokenizer::from_json`].
+    pub fn bytes() -> Result<Self, Error> {
+        Learner::new(&TextUnit::Bytes {}).finish()
+    }
 }
 
 /// Counts what a unit is made of, and makes a tokenizer of the counts.
@@ -179,16 +189,17 @@ impl<'a> Learner<'a> {
             .build();
         let mut model = BPE::default();
         let counts = self.counts.iter().map(|(word, &count)| (word.as_str().into(), count)).collect();
-        single_threaded(|| trainer.do_train(&counts, &mut model).map_err(|error| error.to_string()))
-            .map_err(|problem| self.failed(problem))?;
+        single_threaded(|| trainer.do_train(&counts, &mut model)).map_err(|problem| self.failed(problem))?;
         serde_json::to_value(&model).map_err(|error| self.failed(error.to_string()))
     }
 }
 
 /// Runs `work` where the tokenizers crate finds one thread, so that no sum depends on the number of them.
-pub(super) fn single_threaded<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+pub(super) fn single_threaded<T: Send>(
+    work: impl FnOnce() -> tokenizers::Result<T> + Send,
+) -> Result<T, String> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().map_err(|error| error.to_string())?;
-    pool.install(work)
+    guarded(|| pool.install(work))
 }
 
 fn byte_level() -> ByteLevel {

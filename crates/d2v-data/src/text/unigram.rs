@@ -23,7 +23,7 @@ pub(super) fn train(words: BTreeMap<String, u64>, vocabulary: usize) -> Result<V
         .build()
         .map_err(|error| error.to_string())?;
     let mut model = Unigram::default();
-    single_threaded(|| trainer.do_train(sentences, &mut model).map_err(|error| error.to_string()))?;
+    single_threaded(|| trainer.do_train(sentences, &mut model))?;
     let specials = SPECIAL_NAMES[..4].iter().map(|&name| (name.to_owned(), 0.0));
     Ok(specials.chain(in_fixed_order(model.iter().cloned().collect())).collect())
 }
