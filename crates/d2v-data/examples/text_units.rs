@@ -4,6 +4,8 @@
 //! Prints the size of the vocabulary, the blocks and tokens of the train part, the share of unknown tokens, and the
 //! seconds of a first opening (which learns and tokenises) and of a second one (which finds the cache).
 
+#![expect(clippy::print_stdout, reason = "the table is what an example is for")]
+
 use d2v_data::{Dataset, RawSample, Split, TextOptions, TextUnit, open_text};
 use std::path::{Path, PathBuf};
 use std::time::Instant;

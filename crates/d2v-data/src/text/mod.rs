@@ -11,6 +11,7 @@
 //! ```
 
 mod blocks;
+mod byte_ids;
 mod cache;
 mod error;
 mod files;

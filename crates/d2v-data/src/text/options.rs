@@ -59,19 +59,14 @@ impl TextOptions {
 }
 
 pub(super) fn check_max_tokens(max_tokens: usize) -> Result<(), Error> {
-    check("max_tokens", max_tokens, (3..=1 << 20).contains(&max_tokens), "must be 3 to 1048576")
+    check("max_tokens", max_tokens as u64, (3..=1 << 20).contains(&max_tokens), "must be 3 to 1048576")
 }
 
 pub(super) fn check_max_line_bytes(bytes: u64) -> Result<(), Error> {
     check("max_line_bytes", bytes, (1..=1 << 32).contains(&bytes), "must be 1 to 2^32")
 }
 
-pub(super) fn check(
-    setting: &'static str,
-    value: impl ToString,
-    holds: bool,
-    rule: &'static str,
-) -> Result<(), Error> {
+pub(super) fn check(setting: &'static str, value: u64, holds: bool, rule: &'static str) -> Result<(), Error> {
     if holds { Ok(()) } else { Err(Error::Setting { setting, value: value.to_string(), rule }) }
 }
 

@@ -1,5 +1,6 @@
 //! From text to token ids and back, by any `tokenizer.json`.
 
+use super::byte_ids::ByteIds;
 use super::error::TextError;
 use super::word_start::WordEdges;
 use crate::error::Error;
@@ -41,6 +42,7 @@ pub struct Tokenizer {
     specials: Specials,
     vocabulary_size: usize,
     edges: WordEdges,
+    byte_ids: Option<ByteIds>,
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -108,7 +110,8 @@ impl Tokenizer {
         }
         let specials = find_specials(&inner, name)?;
         let edges = WordEdges::new(&inner, &vocabulary, vocabulary_size, specials);
-        Ok(Self { inner, specials, vocabulary_size, edges })
+        let byte_ids = ByteIds::of(&inner, &vocabulary);
+        Ok(Self { inner, specials, vocabulary_size, edges, byte_ids })
     }
 
     /// The bytes of a `tokenizer.json`, the same for equal tokenizers.
@@ -129,6 +132,9 @@ impl Tokenizer {
     /// [`TextError::Encode`] if the tokenizer refuses, for instance because it knows neither the text nor an unknown
     /// token.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
+        if let Some(byte_ids) = &self.byte_ids {
+            return Ok(byte_ids.encode(text));
+        }
         let mut ids = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {

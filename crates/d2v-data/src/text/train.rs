@@ -139,21 +139,21 @@ impl<'a> Learner<'a> {
         self.counts.retain(|word, _| !SPECIAL_NAMES.iter().any(|special| word.contains(special)));
         let json = match *self.unit {
             TextUnit::File { ref path } => return Tokenizer::read(path),
-            TextUnit::Bytes {} => byte_json(self.byte_pairs(261)?),
-            TextUnit::BytePair { vocabulary } => byte_json(self.byte_pairs(vocabulary)?),
+            TextUnit::Bytes {} => byte_json(&self.byte_pairs(261)?),
+            TextUnit::BytePair { vocabulary } => byte_json(&self.byte_pairs(vocabulary)?),
             TextUnit::Characters { vocabulary } => {
                 let model = json!({
                     "type": "BPE", "unk_token": "<unk>", "fuse_unk": false, "dropout": null,
                     "continuing_subword_prefix": null, "end_of_word_suffix": null,
                     "vocab": self.most_frequent(vocabulary), "merges": [],
                 });
-                tokenizer_json(model, &Value::Null, &json!({ "type": "Fuse" }))
+                tokenizer_json(&model, &Value::Null, &json!({ "type": "Fuse" }))
             }
             TextUnit::Words { vocabulary } => {
                 let vocab = self.most_frequent(vocabulary);
                 let model = json!({ "type": "WordLevel", "vocab": vocab, "unk_token": "<unk>" });
                 // Without a decoder words are joined by spaces.
-                tokenizer_json(model, &json!({ "type": "WhitespaceSplit" }), &Value::Null)
+                tokenizer_json(&model, &json!({ "type": "WhitespaceSplit" }), &Value::Null)
             }
             TextUnit::Unigram { vocabulary } => {
                 let pieces = unigram::train(std::mem::take(&mut self.counts), vocabulary - 1)
@@ -163,7 +163,7 @@ impl<'a> Learner<'a> {
                 let space = json!({
                     "type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always", "split": true,
                 });
-                tokenizer_json(model, &space, &space)
+                tokenizer_json(&model, &space, &space)
             }
         };
         let bytes = serde_json::to_vec(&json).map_err(|error| self.failed(error.to_string()))?;
@@ -210,14 +210,14 @@ fn metaspace() -> Metaspace {
     Metaspace::new('\u{2581}', PrependScheme::Always, true)
 }
 
-fn byte_json(model: Value) -> Value {
+fn byte_json(model: &Value) -> Value {
     let bytes =
         json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
     tokenizer_json(model, &bytes, &bytes)
 }
 
 /// A whole tokenizer.json around a model whose first four ids are the special tokens; `<mask>` comes last.
-fn tokenizer_json(model: Value, pre_tokenizer: &Value, decoder: &Value) -> Value {
+fn tokenizer_json(model: &Value, pre_tokenizer: &Value, decoder: &Value) -> Value {
     let size = match &model["vocab"] {
         Value::Object(vocab) => vocab.len(),
         Value::Array(vocab) => vocab.len(),

@@ -74,6 +74,6 @@ impl TextUnit {
             }
             Self::Unigram { vocabulary } => (vocabulary, 16, "must be 16 to 1000000"),
         };
-        check("vocabulary", vocabulary, (least..=1_000_000).contains(&vocabulary), rule)
+        check("vocabulary", vocabulary as u64, (least..=1_000_000).contains(&vocabulary), rule)
     }
 }
