@@ -337,6 +337,10 @@ pub enum Error {
         message: String,
     },
 
+    /// Text, a tokenizer or a table of labelled text.
+    #[error(transparent)]
+    Text(#[from] crate::text::TextError),
+
     /// Worker threads could not be started.
     #[error("cannot start a loader thread: {source}; lower the number of threads")]
     Spawn {

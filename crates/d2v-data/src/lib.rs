@@ -5,6 +5,7 @@
 //! ```text
 //! open(path, split)  ->  Dataset          pictures in folders, tar archives, IDX files; or SyntheticImages
 //! open_audio(..)     ->  Dataset          recordings in folders, tar archives, lists; or SyntheticSounds
+//! open_text, open_labelled_text           text in files and tables; or SyntheticText
 //! Dataset::load      ->  RawSample        decoded, not augmented
 //! Transform::apply   ->  Input            augmented, normalised
 //! Loader             ->  Batch            shuffled, collated, in order, from any Cursor
@@ -41,6 +42,7 @@ mod decode;
 mod source;
 mod subset;
 mod synthetic;
+mod text;
 
 mod order;
 mod random;
@@ -68,7 +70,12 @@ pub use picture::ImageRgb;
 pub use random::AugmentKey;
 pub use source::{IdxImages, OpenOptions, PictureFiles, open};
 pub use subset::Subset;
-pub use synthetic::{SyntheticConfig, SyntheticImages};
+pub use synthetic::{SyntheticConfig, SyntheticImages, SyntheticText, SyntheticTextConfig};
+pub use text::{
+    Documents, InvalidUtf8, LabelledText, LabelledTextOptions, MAX_TRAINING_BYTES, Specials, TextBlocks,
+    TextError, TextOptions, TextUnit, Tokenizer, default_cache_folder, open_labelled_text, open_text,
+    open_text_with, train_tokenizer,
+};
 pub use transform::{
     AudioTransform, ColourJitter, CropRange, Geometry, ImageTransform, Normalisation, Ragged, TextTransform,
     Transform, resize,

@@ -21,7 +21,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    fn of_name(name: &str) -> Option<Self> {
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
         match name.to_ascii_lowercase().as_str() {
             "train" | "training" => Some(Self::Train),
             "test" | "testing" => Some(Self::Test),

@@ -8,6 +8,7 @@ pub(crate) mod listing;
 mod pictures;
 
 pub use idx::IdxImages;
+pub(crate) use layout::Part;
 pub use pictures::PictureFiles;
 
 use crate::dataset::{Dataset, Split};

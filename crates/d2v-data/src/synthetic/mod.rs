@@ -1,8 +1,12 @@
 //! The built-in data set: pictures drawn by the program, with labels known, so that nothing needs downloading.
 
+mod language;
 mod scene;
 mod shape;
+mod text;
 mod texture;
+
+pub use text::{SyntheticText, SyntheticTextConfig};
 
 use crate::dataset::{Dataset, RawSample, Split};
 use crate::error::Error;
