@@ -166,6 +166,7 @@ impl Error {
     }
 
     /// A file that breaks the rules of its format.
+    #[expect(clippy::needless_pass_by_value, reason = "texts and errors alike are made for this call")]
     pub(crate) fn malformed(path: &Path, why: impl ToString) -> Error {
         Error::Malformed { path: path.to_path_buf(), why: why.to_string() }
     }

@@ -40,14 +40,14 @@ impl<'a> Fields<'a> {
     }
 
     /// Refuses a field's value.
-    pub(super) fn refuse<T>(&self, field: &str, supported: impl ToString) -> Result<T> {
+    pub(super) fn refuse<T>(&self, field: &str, supported: impl Into<String>) -> Result<T> {
         let value = self.fields.get(field).map_or("absent".into(), Value::to_string);
         let shown: String = value.chars().take(200).collect();
         Err(Error::FieldValue {
             file: self.file,
             field: field.to_owned(),
             value: shown,
-            supported: supported.to_string(),
+            supported: supported.into(),
         })
     }
 
@@ -102,13 +102,13 @@ impl<'a> Fields<'a> {
 
     /// A field that must be there and be this.
     pub(super) fn only(&self, field: &str, supported: &Value) -> Result<()> {
-        if self.get(field)? == supported { Ok(()) } else { self.refuse(field, supported) }
+        if self.get(field)? == supported { Ok(()) } else { self.refuse(field, supported.to_string()) }
     }
 
     /// A field that some releases leave out because it can only be this.
     pub(super) fn absent_or(&self, field: &str, supported: &Value) -> Result<()> {
         match self.fields.get(field) {
-            Some(value) if value != supported => self.refuse(field, supported),
+            Some(value) if value != supported => self.refuse(field, supported.to_string()),
             _ => Ok(()),
         }
     }

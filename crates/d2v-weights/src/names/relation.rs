@@ -16,8 +16,11 @@ pub struct Counts {
     pub positional_convs: usize,
 }
 
-/// The three counters, and how a table finds them in [`Counts`].
-const COUNTERS: [(&str, fn(&mut Counts) -> &mut usize); 3] = [
+/// The count of one counter.
+type CountOf = fn(&mut Counts) -> &mut usize;
+
+/// The three counters, and where [`Counts`] has them.
+const COUNTERS: [(&str, CountOf); 3] = [
     ("{layer}", |counts| &mut counts.layers),
     ("{conv}", |counts| &mut counts.convs),
     ("{pos}", |counts| &mut counts.positional_convs),
@@ -159,7 +162,7 @@ impl Table {
     /// name takes no memory. Each counter runs at least once: a network without layers is an incomplete one.
     pub(super) fn counts<'a>(&self, names: impl Iterator<Item = &'a String> + Clone) -> Counts {
         let most = names.clone().count();
-        let mut patterns: BTreeMap<&str, fn(&mut Counts) -> &mut usize> = BTreeMap::new();
+        let mut patterns: BTreeMap<&str, CountOf> = BTreeMap::new();
         for row in self.rows.iter().copied().flatten() {
             for pattern in row.theirs.patterns() {
                 if let Some((counter, count)) = COUNTERS.iter().find(|(counter, _)| pattern.contains(counter))
