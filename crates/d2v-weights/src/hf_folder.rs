@@ -3,7 +3,8 @@
 use crate::config::PROCESSOR_FILE;
 use crate::description::Description;
 use crate::names::{from_ours, to_ours};
-use crate::safetensors_file::{SINGLE, read_safetensors_folder, write_safetensors};
+use crate::safetensors_file::{SINGLE, has_safetensors, read_safetensors_folder, write_safetensors};
+use crate::torch_file::TorchFile;
 use crate::whole_file::{read_up_to, write_whole};
 use crate::{Error, Result, Tensors};
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use std::path::Path;
 
 /// The configuration's name.
 const CONFIG: &str = "config.json";
+/// The weights' name before safetensors: a dictionary of tensors by `torch.save`.
+const OLDER_WEIGHTS: &str = "pytorch_model.bin";
 /// Longest `config.json`; the published ones have 2 kB.
 const CONFIG_LIMIT: u64 = 1 << 20;
 /// Longest companion; tokenizers of 250,000 tokens have 17 MB.
@@ -40,7 +43,8 @@ pub struct HfModel {
 }
 
 impl HfModel {
-    /// Reads a folder: `config.json`, weights in one file or several, companions if there are any.
+    /// Reads a folder: `config.json`, weights in one safetensors file or several, or else in `pytorch_model.bin`, companions
+    /// if there are any.
     ///
     /// The second value says in sentences what is not there (a mask token, a head) and what was passed over.
     ///
@@ -50,7 +54,7 @@ impl HfModel {
     pub fn read(folder: &Path) -> Result<(HfModel, Vec<String>)> {
         let config = folder.join(CONFIG);
         let mut description = Description::from_config_json(&config, &read_up_to(&config, CONFIG_LIMIT)?)?;
-        let theirs = read_safetensors_folder(folder)?;
+        let theirs = read_weights(folder)?;
         let mapped = to_ours(description.transformers_names(), Some(description.counts()), &theirs)?;
         drop(theirs);
         set_mask_token(&mut description, &mapped.tensors);
@@ -96,6 +100,15 @@ impl HfModel {
         }
         write_bytes(&config, description.to_config_json().as_bytes())?;
         Ok(mapped.notes)
+    }
+}
+
+fn read_weights(folder: &Path) -> Result<Tensors> {
+    let older = folder.join(OLDER_WEIGHTS);
+    if has_safetensors(folder) || !older.is_file() {
+        read_safetensors_folder(folder)
+    } else {
+        TorchFile::open(&older)?.tensors(&[], &[])
     }
 }
 

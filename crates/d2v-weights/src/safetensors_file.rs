@@ -34,7 +34,7 @@ pub fn read_safetensors(path: &Path) -> Result<Tensors> {
     Error::check_limit(
         format!("the header of {}", path.display()),
         header_len,
-        HEADER_LIMIT.min(file_len - 8),
+        HEADER_LIMIT.min(file_len.saturating_sub(8)),
     )?;
     let mut header = vec![0; header_len as usize];
     file.read_exact(&mut header).map_err(Error::io(path))?;
@@ -58,6 +58,11 @@ pub fn read_safetensors(path: &Path) -> Result<Tensors> {
         tensors.insert(name.clone(), Tensor::new(dtype, info.shape.clone(), bytes)?);
     }
     Ok(tensors)
+}
+
+/// Whether a folder has weights as safetensors, in one file or several.
+pub(crate) fn has_safetensors(folder: &Path) -> bool {
+    folder.join(SINGLE).is_file() || folder.join(INDEX).is_file()
 }
 
 /// Reads `model.safetensors` of a folder, or the parts that `model.safetensors.index.json` names.

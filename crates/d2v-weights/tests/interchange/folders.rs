@@ -1,6 +1,6 @@
 //! Folders that transformers 4.57.1 wrote.
 
-use crate::fixture::{fixture, reference};
+use crate::fixture::{config, fixture, reference};
 use d2v_weights::description::Description;
 use d2v_weights::{Error, HfModel, Tensors, read_safetensors, write_safetensors};
 use std::fs;
@@ -78,6 +78,24 @@ fn an_image_folder_with_a_table_per_layer() {
     assert!(!vision.final_norm && !vision.mask_token);
     model.write(&folder.path().join("out")).unwrap();
     assert_eq!(read_safetensors(&folder.path().join("out/model.safetensors")).unwrap(), tensors);
+}
+
+#[test]
+fn a_folder_from_before_safetensors() {
+    let (folder, mut fields) = (tempfile::tempdir().unwrap(), config("hf_text"));
+    let sizes =
+        [("hidden_size", 4), ("num_attention_heads", 2), ("num_hidden_layers", 1), ("intermediate_size", 6)];
+    for (field, value) in sizes.into_iter().chain([("vocab_size", 9), ("max_position_embeddings", 7)]) {
+        fields.insert(field.into(), value.into());
+    }
+    fs::write(folder.path().join("config.json"), serde_json::to_vec(&fields).unwrap()).unwrap();
+    fs::copy(fixture("hf_text.bin"), folder.path().join("pytorch_model.bin")).unwrap();
+    let (older, notes) = HfModel::read(folder.path()).unwrap();
+    assert_eq!(notes[0], "embeddings.position_ids is ignored: a buffer that only counts");
+    // Safetensors come first where there are both.
+    fs::write(folder.path().join("pytorch_model.bin"), "broken").unwrap();
+    fs::copy(fixture("hf_text.safetensors"), folder.path().join("model.safetensors")).unwrap();
+    assert_eq!(HfModel::read(folder.path()).unwrap().0, older);
 }
 
 #[test]
