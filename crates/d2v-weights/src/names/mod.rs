@@ -1,7 +1,7 @@
 //! What tensors are called elsewhere: tables of relations, each usable in both directions.
 //!
-//! A table is data ([`vision`], [`audio`], [`text`]); [`relation`] says what a row can express, [`mapping`] applies a
-//! table in either direction, [`source`] finds out whose names a file uses. Our own names are on the left of each row.
+//! A table is data (`vision`, `audio`, `text`); `relation` says what a row can express, `mapping` applies a
+//! table in either direction, `source` finds out whose names a file uses. Our own names are on the left of each row.
 
 mod audio;
 mod mapping;

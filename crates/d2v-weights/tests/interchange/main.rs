@@ -5,6 +5,7 @@ mod checkpoints;
 mod corrupted;
 mod fixture;
 mod folders;
+mod forged;
 mod pitfalls;
 mod round_trip;
 mod tables;
