@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("d2v-masking", &[]),
     ("d2v-data", &[]),
+    ("d2v-weights", &[]),
     ("d2v-torch", &[]),
     ("d2v-transformer", &["d2v-torch"]),
     ("d2v-encoders", &["d2v-torch", "d2v-transformer"]),
