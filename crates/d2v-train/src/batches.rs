@@ -4,9 +4,10 @@ use crate::Result;
 use crate::config::{DataConfig, RunConfig};
 use crate::sources::Source;
 use crate::step::MaskedBatch;
-use d2v_data::{Batch, Cursor, Inputs, Loader, LoaderConfig, Skipped};
+use d2v_data::{Batch, Cursor, Inputs, Loader, LoaderConfig, Skipped, Tokenizer};
 use d2v_encoders::EncoderConfig;
 use d2v_masking::{Mask, MaskConfig, MaskKey, MaskSampler, PaddingMask, TokenCorruptor, Vocabulary};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
 
@@ -18,6 +19,8 @@ pub struct Masks {
     /// Where the student may see other words instead of hidden ones.
     corruptor: Option<TokenCorruptor>,
     predict: Predict,
+    /// Tells where words begin, where whole words are hidden.
+    words: Option<Arc<Tokenizer>>,
 }
 
 /// Which of the chosen positions are predicted.
@@ -49,7 +52,7 @@ impl Masks {
     ///
     /// # Errors
     /// If a setting is out of range.
-    pub fn new(config: &RunConfig) -> Result<Masks> {
+    pub fn new(config: &RunConfig, tokenizer: Option<Arc<Tokenizer>>) -> Result<Masks> {
         let corruptor = match (&config.mask, &config.model.encoder) {
             (MaskConfig::Tokens(tokens), EncoderConfig::Text(text)) => {
                 let ids = text.ids()?;
@@ -59,12 +62,14 @@ impl Masks {
             }
             _ => None,
         };
+        let whole_words = matches!(&config.mask, MaskConfig::Tokens(tokens) if tokens.whole_words);
         Ok(Masks {
             seed: config.seed,
             encoder: config.model.encoder.clone(),
             sampler: config.mask.build()?,
             corruptor,
             predict: config.predict,
+            words: tokenizer.filter(|_| whole_words),
         })
     }
 
@@ -78,7 +83,9 @@ impl Masks {
         let (positions, padding) = self.layout(inputs)?;
         if let (Some(corruptor), Inputs::Text { tokens_bl, .. }) = (&self.corruptor, inputs) {
             let tokens = tokens_bl.as_slice().expect("the loader collates into contiguous arrays");
-            let seen = corruptor.corrupt_batch(tokens, tokens_bl.ncols(), padding.as_ref(), None, &keys)?;
+            let starts = self.words.as_ref().map(|words| words.word_starts(tokens));
+            let len = tokens_bl.ncols();
+            let seen = corruptor.corrupt_batch(tokens, len, padding.as_ref(), starts.as_deref(), &keys)?;
             let predicted = (self.predict == Predict::MaskToken).then_some(seen.shows_mask);
             let student_ids = Some(seen.ids);
             return Ok(Hiding { mask: seen.chosen, predicted, student_ids, padding });
@@ -214,8 +221,8 @@ impl MaskedLoader {
             transform: transform.clone(),
             unreadable_limit: *unreadable_limit,
         };
-        let loader = Loader::new(std::sync::Arc::clone(&source.dataset), loader_config, start)?;
-        Ok(MaskedLoader { loader, masks: Masks::new(config)?, waited: Duration::ZERO })
+        let loader = Loader::new(Arc::clone(&source.dataset), loader_config, start)?;
+        Ok(MaskedLoader { loader, masks: Masks::new(config, source.tokenizer.clone())?, waited: Duration::ZERO })
     }
 
     /// The next batch.

@@ -12,7 +12,7 @@ use d2v_data::{
     SyntheticTextConfig, TextOptions, Transform, batches_per_epoch,
 };
 use d2v_ema::Tau;
-use d2v_encoders::EncoderConfig;
+use d2v_encoders::{AudioConfig, EncoderConfig};
 use d2v_masking::{MaskConfig, Positions};
 use d2v_targets::LossConfig;
 use serde::{Deserialize, Serialize};
@@ -256,7 +256,11 @@ impl RunConfig {
                 Ok(())
             }
             (EncoderConfig::Audio(audio), Transform::Audio(_)) => {
+                if self.data.path.is_none() {
+                    return self.check_built_in_sound(audio);
+                }
                 let data = &self.data.audio;
+                data.validate()?;
                 if data.sample_rate_hz != audio.sample_rate_hz {
                     let rule = format!("must equal model.encoder.sample_rate_hz = {}", audio.sample_rate_hz);
                     return Err(setting("data.audio.sample_rate_hz", &data.sample_rate_hz, &rule));
@@ -272,18 +276,35 @@ impl RunConfig {
                 }
                 Ok(())
             }
-            (EncoderConfig::Text(text), Transform::Text(transform)) => {
-                if transform.max_tokens as i64 > text.max_tokens {
+            (EncoderConfig::Text(text), Transform::Text(_)) => {
+                let (key, longest) = match self.data.path {
+                    Some(_) => ("data.text.max_tokens", self.data.text.max_tokens),
+                    None => ("data.synthetic_text.max_tokens", self.data.synthetic_text.max_tokens),
+                };
+                if longest as i64 > text.max_tokens {
                     let rule = format!("must be at most model.encoder.max_tokens = {}", text.max_tokens);
-                    return Err(setting("data.transform.max_tokens", &transform.max_tokens, &rule));
+                    return Err(setting(key, &longest, &rule));
                 }
-                Ok(())
+                Ok(self.data.text.validate()?)
             }
             (encoder, _) => {
                 let rule = format!("must be that of model.encoder: {}", encoder.modality());
                 Err(setting("data.transform.modality", &"another", &rule))
             }
         }
+    }
+
+    fn check_built_in_sound(&self, audio: &AudioConfig) -> Result<()> {
+        let rate = self.data.synthetic_audio.sample_rate_hz;
+        if rate != audio.sample_rate_hz {
+            let rule = format!("must equal model.encoder.sample_rate_hz = {}", audio.sample_rate_hz);
+            return Err(setting("data.synthetic_audio.sample_rate_hz", &rate, &rule));
+        }
+        if audio.channels != 1 {
+            let rule = "must be 1 for the built-in sounds; give --data for sound of several channels";
+            return Err(setting("model.encoder.channels", &audio.channels, rule));
+        }
+        Ok(())
     }
 
     /// What a micro-batch holds.
@@ -316,13 +337,15 @@ impl RunConfig {
 
     /// Length of the longest input: samples of sound, tokens; 1 for pictures.
     pub fn longest_input(&self) -> i64 {
-        match (&self.model.encoder, &self.data.transform) {
-            (EncoderConfig::Audio(audio), _) => {
-                (self.data.audio.max_seconds * f64::from(audio.sample_rate_hz)) as i64
+        let DataConfig { path, audio, synthetic_audio, text, synthetic_text, .. } = &self.data;
+        match &self.model.encoder {
+            EncoderConfig::Image(_) => 1,
+            EncoderConfig::Audio(encoder) => {
+                let seconds = if path.is_some() { audio.max_seconds } else { synthetic_audio.max_seconds };
+                (seconds * f64::from(encoder.sample_rate_hz)) as i64
             }
-            (EncoderConfig::Text(_), Transform::Text(transform)) => transform.max_tokens as i64,
-            (EncoderConfig::Text(text), _) => text.max_tokens,
-            (EncoderConfig::Image(_), _) => 1,
+            EncoderConfig::Text(_) if path.is_some() => text.max_tokens as i64,
+            EncoderConfig::Text(_) => synthetic_text.max_tokens as i64,
         }
     }
 

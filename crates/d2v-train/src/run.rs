@@ -13,7 +13,7 @@ use crate::report::CONFIG_FILE;
 use crate::run_state::{RunState, checkpoint_tensors, load_tensors};
 use crate::sessions::{Session, record_session};
 use crate::signals::{Signal, Signals};
-use crate::sources::open_source;
+use crate::sources::{open_source, resolve, save_tokenizer, saved_tokenizer};
 use crate::step::{Learner, MaskedBatch, StepReport, StepSettings};
 use crate::tensorboard::EventWriter;
 use crate::unreadable::UnreadableList;
@@ -84,7 +84,9 @@ impl Run {
         d2v_torch::settings::set_deterministic(true)?;
         d2v_torch::settings::set_tf32(config.precision == Precision::Tf32)?;
 
-        let source = open_source(&config.data, Split::Train)?;
+        let saved = saved_tokenizer(out)?;
+        let source = open_source(&config.data, Split::Train, saved)?;
+        let config = &resolve(config, source.tokenizer.as_deref())?;
         for left_out in source.dataset.ignored().listed() {
             tracing::warn!("left out {}: {}", left_out.name, left_out.reason);
         }
@@ -121,6 +123,9 @@ impl Run {
         let config_path = out.join(CONFIG_FILE);
         write_atomically(&config_path, |file| file.write_all(text.as_bytes()))
             .map_err(|source| Error::Io { path: config_path, source })?;
+        if let Some(tokenizer) = &source.tokenizer {
+            save_tokenizer(out, tokenizer)?;
+        }
         record_session(out, &Session::now(state.step, machine::describe(device), versions))?;
         let loader = MaskedLoader::new(config, &source, state.cursor)?;
         let ceiling_tflops =

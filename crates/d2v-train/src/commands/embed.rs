@@ -33,7 +33,7 @@ fn embed(args: &Args) -> Result<EmbeddingIndex> {
     let run = TrainedRun::open(&args.run)?;
     let network = run.network(args.of, device)?;
     let config = DataConfig { path: Some(args.data.clone()), ..run.config.data.clone() };
-    let data = open_source(&config, args.split.into())?.dataset;
+    let data = open_source(&config, args.split.into(), run.tokenizer.clone())?.dataset;
 
     let pooling = args.pool.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     let source = EmbeddingSource {

@@ -13,7 +13,7 @@ use crate::memory_estimate::MemoryEstimate;
 use crate::network::{FRONT_END, HEAD, Student, TRANSFORMER};
 use crate::run_state::RunState;
 use crate::settings;
-use crate::sources::open_source;
+use crate::sources::{open_source, resolve};
 use anyhow::Context;
 use clap::Args as ClapArgs;
 use d2v_data::Split;
@@ -135,6 +135,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 fn inspect(args: &Args) -> anyhow::Result<Inspection> {
     let (config, checkpoint) = source(args)?;
     config.validate()?;
+    let config = with_ids(config)?;
     let student = Student::new(&config.model, Device::Cpu, Kind::Float, config.seed)?;
     let shapes: Vec<(String, Vec<i64>)> =
         student.network.parameters.iter().map(|(name, tensor)| (name.to_owned(), tensor.size())).collect();
@@ -161,6 +162,17 @@ fn inspect(args: &Args) -> anyhow::Result<Inspection> {
         shapes: args.parameters.then_some(shapes),
         config,
     })
+}
+
+/// The ids of a configuration of text that leaves them to its data.
+fn with_ids(config: RunConfig) -> crate::Result<RunConfig> {
+    match &config.model.encoder {
+        EncoderConfig::Text(text) if text.ids.is_none() => {
+            let source = open_source(&config.data, Split::Train, None)?;
+            resolve(&config, source.tokenizer.as_deref())
+        }
+        _ => Ok(config),
+    }
 }
 
 /// The configuration, and the checkpoint where one was asked for.
@@ -193,7 +205,7 @@ fn part(name: &'static str, prefix: &str, shapes: &[(String, Vec<i64>)]) -> Part
 fn flops(config: &RunConfig) -> anyhow::Result<Flops> {
     let ids: Vec<u64> = (0..MASKS_DRAWN).collect();
     let length = config.longest_input();
-    let mask = Masks::new(config)?.preview(0, &ids, length)?;
+    let mask = Masks::new(config, None)?.preview(0, &ids, length)?;
     let hidden_share = mask.hidden_fraction();
     let samples = config.samples_per_batch() * config.train.accumulate as u64;
     let hidden = (samples as f64 * mask.len() as f64 * hidden_share).round() as u64;
@@ -203,7 +215,7 @@ fn flops(config: &RunConfig) -> anyhow::Result<Flops> {
 }
 
 fn schedules(config: &RunConfig) -> crate::Result<Schedules> {
-    config.schedules(&*open_source(&config.data, Split::Train)?.dataset)
+    config.schedules(&*open_source(&config.data, Split::Train, None)?.dataset)
 }
 
 /// The first and last update, the end of the warm-up, and the quarters between.

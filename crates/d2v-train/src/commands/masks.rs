@@ -191,7 +191,7 @@ fn samples(args: &Args, request: &Request) -> anyhow::Result<(Vec<u64>, Vec<RgbI
         return Ok(((0..pictures.len() as u64).collect(), pictures));
     }
     if args.png.is_some() && is_grid {
-        let data = open_source(&request.run.data, Split::Train)?.dataset;
+        let data = open_source(&request.run.data, Split::Train, None)?.dataset;
         return Ok(readable_pictures(data.as_ref(), args.rows as usize));
     }
     Ok(((0..args.rows).collect(), Vec::new()))
@@ -236,12 +236,12 @@ fn row_statistics(mask: &Mask, row: usize) -> String {
 /// # Errors
 /// If the data cannot be read or the masks do not fit.
 pub fn report_pictures(config: &RunConfig) -> anyhow::Result<Vec<Picture>> {
-    let data = open_source(&config.data, Split::Train)?.dataset;
+    let data = open_source(&config.data, Split::Train, None)?.dataset;
     let Positions::Grid { height, width } = positions(&config.model.encoder, config.longest_input()) else {
         return Ok(Vec::new());
     };
     let (ids, pictures) = readable_pictures(data.as_ref(), REPORT_SAMPLES);
-    let mask = Masks::new(config)?.preview(0, &ids, config.longest_input())?;
+    let mask = Masks::new(config, None)?.preview(0, &ids, config.longest_input())?;
     let masked = masked(pictures, &mask, height, width)?;
     let sheet = contact_sheet(&masked, SheetLayout { samples_per_row: 2, min_panel_px: 128 })?;
     let caption = format!(

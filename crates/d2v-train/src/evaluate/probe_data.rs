@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::draw::{Part, choose_items};
 use crate::config::DataConfig;
-use crate::sources::open_source;
+use crate::sources::open_labelled;
 use crate::{Error as RunError, Result};
 
 /// One sample in so many is held out of data that has no test part.
@@ -60,9 +60,9 @@ impl ProbeData {
                 return Err(Error::Setting { name, value: "0".into(), rule: "must be at least 1" }.into());
             }
         }
-        let whole_train = open_source(config, Split::Train)?.dataset;
-        let (test_part, whole_test) = match open_source(config, Split::Test) {
-            Ok(test) => (TestPart::Given, test.dataset),
+        let whole_train = open_labelled(config, labels, Split::Train, tokenizer.clone())?;
+        let (test_part, whole_test) = match open_labelled(config, labels, Split::Test, tokenizer) {
+            Ok(test) => (TestPart::Given, test),
             Err(RunError::Data(d2v_data::Error::NoSuchSplit { .. })) => {
                 (TestPart::HeldOut, Arc::clone(&whole_train))
             }

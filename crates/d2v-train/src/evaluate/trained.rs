@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use d2v_data::Tokenizer;
 use d2v_torch::Parameters;
 use tch::{Device, Kind, Tensor};
 
@@ -13,6 +15,7 @@ use crate::checkpoint::{Checkpoint, is_checkpoint, latest_intact, read};
 use crate::config::RunConfig;
 use crate::network::{FRONT_END, Network, TRANSFORMER};
 use crate::run_state::{RunState, parameters};
+use crate::sources::saved_tokenizer;
 
 /// A run at one of its checkpoints.
 #[derive(Debug)]
@@ -49,7 +52,13 @@ impl TrainedRun {
         };
         let Checkpoint { step, folder: checkpoint, tensors, state, .. } =
             found.ok_or_else(|| Error::NoCheckpoint { folder: folder.to_owned() })?;
+        let mut above = checkpoint.ancestors();
+        let tokenizer = match above.nth(2) {
+            Some(run) => saved_tokenizer(run)?,
+            None => None,
+        };
         Ok(Self {
+            tokenizer,
             name: folder.display().to_string(),
             checkpoint,
             step,
