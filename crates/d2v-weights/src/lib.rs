@@ -1,4 +1,7 @@
-#![doc = include_str!("../README.md")]
+//! Published data2vec weights, in and out: names and bytes of tensors, no libtorch.
+//!
+//! All files are taken to come from anywhere: nothing in them is run, sizes are checked before memory is taken, and what
+//! is not understood is an error that names it.
 //!
 //! # Files
 //! - [`tensors`](Tensors), `safetensors_file`: bytes with names, read and written.
@@ -26,3 +29,8 @@ pub use fairseq::{Checkpoint, Network};
 pub use hf_folder::HfModel;
 pub use safetensors_file::{read_safetensors, read_safetensors_folder, write_safetensors};
 pub use tensors::{DType, Tensor, Tensors};
+
+/// The README's example, compiled and run with the other documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

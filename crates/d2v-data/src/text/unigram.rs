@@ -8,6 +8,11 @@ use tokenizers::models::unigram::{Unigram, UnigramTrainer};
 /// At most this many different words are learned from, the most frequent ones: the trainer's memory grows with them.
 const MAX_WORDS: usize = 2_000_000;
 
+/// Steps of fitting before each time that pieces are dropped. The trainer begins with far too much weight on single
+/// characters, and at its own 2 steps frequent short words are lost: with 8,192 pieces, WikiText-2 then has 7 % more
+/// tokens than with 8.
+const FITTING_STEPS: u32 = 8;
+
 /// Pieces with their log probabilities, the special tokens without `<mask>` first, at most `vocabulary` in all.
 ///
 /// The tokenizers crate keeps every character of the text as a piece and gives those that its fit dropped scores in
@@ -19,6 +24,7 @@ pub(super) fn train(words: BTreeMap<String, u64>, vocabulary: usize) -> Result<V
     }
     let trainer = UnigramTrainer::builder()
         .show_progress(false)
+        .n_sub_iterations(FITTING_STEPS)
         .vocab_size(u32::try_from(vocabulary - 4).map_err(|error| error.to_string())?)
         .build()
         .map_err(|error| error.to_string())?;
@@ -69,4 +75,35 @@ fn in_fixed_order(mut pieces: Vec<(String, f64)>) -> Vec<(String, f64)> {
     pieces.extend(of_dropped.into_iter().map(|(piece, _)| piece).zip(scores));
     pieces.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frequent_words_are_pieces_and_the_order_is_fixed() {
+        let words = || {
+            let words =
+                [("\u{2581}sea", 50), ("\u{2581}seal", 3), ("\u{2581}ship", 40), ("\u{2581}shape", 4)];
+            words.into_iter().map(|(word, count)| (word.to_owned(), count)).collect::<BTreeMap<String, u64>>()
+        };
+        let pieces = train(words(), 40).unwrap();
+        let names: Vec<&str> = pieces.iter().map(|(piece, _)| piece.as_str()).collect();
+        assert_eq!(names[..4], SPECIAL_NAMES[..4]);
+        assert!(names.contains(&"\u{2581}sea"), "{names:?}");
+        assert!("\u{2581}sealhip".chars().all(|c| names.contains(&c.to_string().as_str())), "{names:?}");
+        assert!(pieces[4..].is_sorted_by(|a, b| a.1 > b.1 || (a.1 == b.1 && a.0 < b.0)));
+        for _ in 0..5 {
+            assert_eq!(train(words(), 40).unwrap(), pieces);
+        }
+    }
+
+    #[test]
+    fn rare_characters_are_left_out_where_there_is_no_room() {
+        let words = ('a'..='z').map(|c| (format!("{c}{c}"), 1 + u64::from(c == 'q'))).collect();
+        let pieces = train(words, 15).unwrap();
+        assert!(pieces.len() <= 15, "{pieces:?}");
+        assert!(pieces.iter().any(|(piece, _)| piece == "q"), "{pieces:?}");
+    }
 }

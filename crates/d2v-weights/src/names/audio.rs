@@ -2,8 +2,8 @@
 
 use super::relation::{Ignored, Row, Table, optional, rows, same};
 
-const NO_MASK_TOKEN: &str = "encoder only: masking needs a new mask vector (spec 7.5.6)";
-const NO_HEAD: &str = "no prediction head: pretraining needs a new one (spec 7.5.6)";
+const NO_MASK_TOKEN: &str = "encoder only: masking needs a new mask vector";
+const NO_HEAD: &str = "no prediction head: pretraining needs a new one";
 
 const TRANSFORMERS: &[Row] = &[
     optional("front_end.mask_token", &["masked_spec_embed"], NO_MASK_TOKEN),
@@ -52,7 +52,7 @@ pub(super) fn transformers() -> Table {
             Ignored { theirs: "classifier.*", why: "head of a fine-tuned classifier" },
             Ignored { theirs: "layer_weights", why: "head of a fine-tuned classifier" },
         ],
-        left_behind: &[Ignored { theirs: "head.*", why: "transformers has no prediction head (spec 7.5.6)" }],
+        left_behind: &[Ignored { theirs: "head.*", why: "transformers has no prediction head" }],
         fillers: &[],
     }
 }

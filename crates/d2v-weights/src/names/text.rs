@@ -2,7 +2,7 @@
 
 use super::relation::{Filler, Ignored, Row, Table, Theirs, optional, rows, same};
 
-const NO_HEAD: &str = "no prediction head: pretraining needs a new one (spec 7.5.6)";
+const NO_HEAD: &str = "no prediction head: pretraining needs a new one";
 
 const TRANSFORMERS: &[Row] = &[
     same("front_end.tokens.weight", &["embeddings.word_embeddings.weight"]),
@@ -51,7 +51,7 @@ pub(super) fn transformers() -> Table {
             Ignored { theirs: "embeddings.position_ids", why: "a buffer that only counts" },
             Ignored { theirs: "embeddings.token_type_ids", why: "a buffer of zeros" },
         ],
-        left_behind: &[Ignored { theirs: "head.*", why: "transformers has no prediction head (spec 7.5.6)" }],
+        left_behind: &[Ignored { theirs: "head.*", why: "transformers has no prediction head" }],
         fillers: &[
             Filler { theirs: "pooler.dense.weight", like: "front_end.norm.weight", axes: 2 },
             Filler { theirs: "pooler.dense.bias", like: "front_end.norm.weight", axes: 1 },

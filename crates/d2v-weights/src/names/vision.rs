@@ -3,16 +3,13 @@
 use super::relation::{Ignored, Row, Table, Theirs, optional, same};
 use super::source::BiasTable;
 
-const NO_MASK_TOKEN: &str = "encoder only: masking needs a new mask token (spec 7.5.6)";
-const NO_HEAD: &str = "no prediction head: pretraining needs a new one (spec 7.5.6)";
-const NO_FINAL_NORM: &str = "fine-tuned with mean pooling: the last output is not normalised (spec 7.5.8)";
-const INDEX: Ignored = Ignored {
-    theirs: "*.relative_position_index",
-    why: "a buffer that the image size determines (spec 7.5.3)",
-};
+const NO_MASK_TOKEN: &str = "encoder only: masking needs a new mask token";
+const NO_HEAD: &str = "no prediction head: pretraining needs a new one";
+const NO_FINAL_NORM: &str = "fine-tuned with mean pooling: the last output is not normalised";
+const INDEX: Ignored =
+    Ignored { theirs: "*.relative_position_index", why: "a buffer that the image size determines" };
 const CLASSIFIER: Ignored = Ignored { theirs: "classifier.*", why: "head of a fine-tuned classifier" };
-const OUR_HEAD: Ignored =
-    Ignored { theirs: "head.*", why: "transformers has no prediction head (spec 7.5.6)" };
+const OUR_HEAD: Ignored = Ignored { theirs: "head.*", why: "transformers has no prediction head" };
 const BIAS: &str = "front_end.rel_pos_bias.relative_position_bias_table";
 
 const TRANSFORMERS: &[Row] = &[
