@@ -5,7 +5,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use d2v_data::{
-    AugmentKey, Cursor, Dataset, ImageTransform, Limits, Loader, LoaderConfig, RawSample, Split,
+    AugmentKey, BatchSize, Cursor, Dataset, ImageTransform, Limits, Loader, LoaderConfig, RawSample, Split,
     SyntheticConfig, SyntheticImages, Transform, decode_picture,
 };
 use image::codecs::jpeg::JpegEncoder;
@@ -68,7 +68,7 @@ fn synthetic(c: &mut Criterion) {
     group.throughput(Throughput::Elements(batch_size as u64));
     for threads in [1, 2] {
         let config = LoaderConfig {
-            batch_size,
+            batch: BatchSize::Samples(batch_size),
             threads,
             transform: Transform::Image(ImageTransform::small(32, 4)),
             ..LoaderConfig::default()

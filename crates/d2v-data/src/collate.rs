@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(lengths, [3, 5]);
         assert_eq!(samples_bct.as_slice(), Some(&[0.0, 1.0, 2.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0][..]));
 
-        let transform = Transform::Text(TextTransform { max_tokens: 8, pad_id: 1 });
+        let transform = Transform::Text(TextTransform { pad_id: 1 });
         let samples = vec![sample(1, Input::Text(vec![0, 7])), sample(2, Input::Text(vec![0, 8, 9]))];
         let Inputs::Text { tokens_bl, lengths } = collate(samples, &transform, (0, 0)).unwrap().1 else {
             panic!("not text")

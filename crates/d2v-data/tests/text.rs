@@ -245,7 +245,7 @@ fn batches_of_text_are_padded_and_bounded_in_tokens() {
     let pad = set.tokenizer().specials().pad;
     let config = LoaderConfig {
         batch: BatchSize::Samples(8),
-        transform: Transform::Text(TextTransform { max_tokens: 512, pad_id: pad }),
+        transform: Transform::Text(TextTransform { pad_id: pad }),
         ..LoaderConfig::default()
     };
     let batch = Loader::new(Arc::new(set), config, Cursor::default()).unwrap().next().unwrap().unwrap();

@@ -26,16 +26,20 @@ impl TextEncoder {
     /// If the configuration is invalid or a name is taken.
     pub fn new(scope: &Scope<'_>, config: &TextConfig, width: i64, init: InitScheme) -> Result<TextEncoder> {
         config.validate()?;
-        let embedding = match init {
-            InitScheme::Xavier => Init::Normal { std: 1.0 / (width as f64).sqrt() },
-            InitScheme::Bert | InitScheme::Beit | InitScheme::Uniform => Init::Normal { std: 0.02 },
+        // Small networks see more at first of what a token is than of where it stands: with tables of one size, targets
+        // that know little but their position are learnt in short runs.
+        let words = match init {
+            InitScheme::Xavier => 1.0 / (width as f64).sqrt(),
+            InitScheme::Bert | InitScheme::Beit | InitScheme::Uniform => 0.02,
         };
-        let table = |name: &str, rows: i64| scope.sub(name).param("weight", &[rows, width], embedding);
+        let table = |name: &str, rows: i64, std| {
+            scope.sub(name).param("weight", &[rows, width], Init::Normal { std })
+        };
         let ids = config.ids()?.clone();
         let encoder = TextEncoder {
-            tokens: table("tokens", ids.vocabulary)?,
+            tokens: table("tokens", ids.vocabulary, words)?,
             // Real tokens count from the padding's id on.
-            positions: table("positions", config.max_tokens + ids.pad + 1)?,
+            positions: table("positions", config.max_tokens + ids.pad + 1, 0.02)?,
             norm: LayerNorm::new(&scope.sub("norm"), width, config.norm_eps)?,
             max_tokens: config.max_tokens,
             ids,

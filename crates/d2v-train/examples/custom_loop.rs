@@ -5,7 +5,8 @@
 #![expect(clippy::print_stdout, reason = "this program's purpose")]
 
 use d2v_data::{
-    Cursor, ImageTransform, Loader, LoaderConfig, Split, SyntheticConfig, SyntheticImages, Transform,
+    BatchSize, Cursor, ImageTransform, Loader, LoaderConfig, Split, SyntheticConfig, SyntheticImages,
+    Transform,
 };
 use d2v_encoders::{EncoderConfig, ImageConfig, ImagePosition};
 use d2v_masking::{BlocksConfig, MaskConfig, MaskKey, Positions};
@@ -53,7 +54,8 @@ fn main() -> anyhow::Result<()> {
 
     let pictures = Arc::new(SyntheticImages::new(SyntheticConfig::default(), Split::Train)?);
     let transform = Transform::Image(ImageTransform::small(32, 3));
-    let config = LoaderConfig { batch_size: 32, seed: SEED, transform, ..LoaderConfig::default() };
+    let config =
+        LoaderConfig { batch: BatchSize::Samples(32), seed: SEED, transform, ..LoaderConfig::default() };
     let loader = Loader::new(pictures, config, Cursor::default())?;
     let blocks = BlocksConfig { target_count: 38, min_block: 4, max_block: 64, ..BlocksConfig::default() };
     let sampler = MaskConfig::Blocks(blocks).build()?;

@@ -222,7 +222,11 @@ impl MaskedLoader {
             unreadable_limit: *unreadable_limit,
         };
         let loader = Loader::new(Arc::clone(&source.dataset), loader_config, start)?;
-        Ok(MaskedLoader { loader, masks: Masks::new(config, source.tokenizer.clone())?, waited: Duration::ZERO })
+        Ok(MaskedLoader {
+            loader,
+            masks: Masks::new(config, source.tokenizer.clone())?,
+            waited: Duration::ZERO,
+        })
     }
 
     /// The next batch.

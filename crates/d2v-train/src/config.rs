@@ -368,6 +368,14 @@ impl RunConfig {
             BatchSize::Samples(size) => Pace::new(size as u64 * accumulate, data.len() as u64)?,
             size => Pace::of_batches(batches_per_epoch(data, size, true)?, accumulate, data.len() as u64)?,
         };
+        self.schedules_at(pace)
+    }
+
+    /// Length of the run and both schedules in updates, at a pace.
+    ///
+    /// # Errors
+    /// If a length or a schedule makes no sense.
+    pub fn schedules_at(&self, pace: Pace) -> Result<Schedules> {
         let steps = self.train.length.to_steps("train.length", pace, None)?;
         let learning_rate = self.learning_rate.resolve(steps, pace)?;
         Ok(Schedules { steps, learning_rate, tau: self.teacher.tau.resolve(steps)? })

@@ -52,6 +52,9 @@ pub enum Error {
     /// A checkpoint could not be read or written.
     #[error(transparent)]
     Checkpoint(#[from] crate::checkpoint::CheckpointError),
+    /// Settings could not be read.
+    #[error(transparent)]
+    Settings(#[from] crate::settings::SettingsError),
     /// Features could not be gathered, probed or written.
     #[error(transparent)]
     Evaluate(#[from] crate::evaluate::Error),

@@ -101,7 +101,9 @@ pub fn resolve(config: &RunConfig, tokenizer: Option<&Tokenizer>) -> Result<RunC
         return Err(Error::Config {
             key: format!("model.encoder.ids.{key}"),
             value: value.to_string(),
-            rule: format!("the tokenizer of the data has {wanted}; leave model.encoder.ids out to take the tokenizer's"),
+            rule: format!(
+                "the tokenizer of the data has {wanted}; leave model.encoder.ids out to take the tokenizer's"
+            ),
         });
     }
     config.data.transform = Transform::Text(TextTransform { pad_id: own.pad });

@@ -17,6 +17,7 @@ use crate::sources::{open_source, resolve};
 use anyhow::Context;
 use clap::Args as ClapArgs;
 use d2v_data::Split;
+use d2v_encoders::EncoderConfig;
 use indicatif::HumanBytes;
 use serde::Serialize;
 use std::path::PathBuf;

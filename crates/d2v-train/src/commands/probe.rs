@@ -2,6 +2,7 @@
 
 use super::output::{print, print_json};
 use super::report;
+use crate::config::RunConfig;
 pub use crate::evaluate::args::ProbeArgs as Args;
 use crate::evaluate::extract::collect;
 use crate::evaluate::probe_data::{ProbeData, ProbeSize};
@@ -10,8 +11,10 @@ use crate::evaluate::trained::TrainedRun;
 use crate::evaluate::{FeatureSet, NetworkKind, ProbeReport, Role, RunScores};
 use crate::exit::Exit;
 use crate::report::write_report;
+use crate::settings::{self, Override, Source};
 use crate::{Result, checkpoint};
-use d2v_data::Dataset;
+use d2v_data::{Dataset, LabelledTextOptions};
+use d2v_encoders::EncoderConfig;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tch::Device;
@@ -75,13 +78,27 @@ fn probe(args: &Args) -> Result<ProbeRecord> {
 
 /// The data asked for, else that of `run`; and where it lies.
 fn open_data(args: &Args, run: &TrainedRun) -> Result<(Option<PathBuf>, ProbeData)> {
-    let mut config = run.config.data.clone();
+    let mut config = changed(&run.config, &args.overrides)?.data;
     if let Some(path) = &args.data {
         config.path = Some(path.clone());
     }
     let size = ProbeSize { max_train: args.max_train, max_test: args.max_test, seed: args.seed };
-    let data = ProbeData::open(&config, size)?;
+    let max_tokens = match &run.config.model.encoder {
+        EncoderConfig::Text(text) => text.max_tokens as usize,
+        EncoderConfig::Image(_) | EncoderConfig::Audio(_) => LabelledTextOptions::default().max_tokens,
+    };
+    let labels = LabelledTextOptions { max_tokens, ..args.labelled_text() };
+    let data = ProbeData::open(&config, &labels, run.tokenizer.clone(), &args.split(), size)?;
     Ok((config.path, data))
+}
+
+/// The run's configuration with the settings of the command line.
+fn changed(config: &RunConfig, overrides: &[Override]) -> Result<RunConfig> {
+    if overrides.is_empty() {
+        return Ok(config.clone());
+    }
+    let text = settings::to_toml(config)?;
+    Ok(settings::load(&Source::built_in("the run's configuration", text), overrides)?)
 }
 
 /// All scores of one run. Inputs are prepared as for this run's training, without what is random in it.

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use d2v_data::LabelledTextOptions;
 
 use super::features::FeatureName;
 use super::few_labels::FewLabelsConfig;
 use super::knn;
 use super::linear_probe::LinearProbeConfig;
+use super::probe_data::ProbeSplit;
 use super::score::{NetworkKind, ProbeSettings};
+use crate::settings::Override;
 
 const PROBE_EXAMPLES: &str = "\
 Examples:
@@ -17,7 +20,11 @@ Examples:
   d2v probe --run runs/seed0 --run runs/seed1 --run runs/seed2 --control runs/frozen
       three seeds side by side with their mean, against a run whose teacher never moved
   d2v probe --run runs/a --data cifar10.tar.gz --json > probe.json
-      other data, for a program to read";
+      other data, for a program to read
+  d2v probe --run runs/speech --by-group jackson theo
+      speech, tested on two speakers that the probe was not fitted to
+  d2v probe --run runs/text --data sst2/ --text-column sentence
+      text, by a table with a column of labels";
 
 /// Arguments of `d2v probe`.
 #[derive(Debug, Clone, Args)]
@@ -34,6 +41,22 @@ pub struct ProbeArgs {
     /// Labelled data with a train and a test part; without it the data of the first run
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
+
+    /// Hold whole groups out for the test, such as speakers: about a fifth of them, or those named
+    #[arg(long, value_name = "GROUP", num_args = 0..)]
+    pub by_group: Option<Vec<String>>,
+
+    /// Column or field of the text in tables; without it `sentence`, else `text`
+    #[arg(long, value_name = "NAME")]
+    pub text_column: Option<String>,
+
+    /// Column or field of the label in tables of text
+    #[arg(long, value_name = "NAME", default_value = "label")]
+    pub label_column: String,
+
+    /// A setting of how the data is read, such as data.audio.labels; as in `d2v pretrain`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<Override>,
 
     /// Features to report: average, last, embedding or a block's number from 1; repeat it for several, the first is
     /// the headline
@@ -78,6 +101,17 @@ pub struct ProbeArgs {
 }
 
 impl ProbeArgs {
+    /// How tables of text are read.
+    pub fn labelled_text(&self) -> LabelledTextOptions {
+        let (text_column, label_column) = (self.text_column.clone(), self.label_column.clone());
+        LabelledTextOptions { text_column, label_column, ..LabelledTextOptions::default() }
+    }
+
+    /// How the test part is told.
+    pub fn split(&self) -> ProbeSplit {
+        self.by_group.clone().map_or(ProbeSplit::OfData, ProbeSplit::ByGroup)
+    }
+
     /// How the features are to be probed. Ranges are checked where the settings are used.
     pub fn settings(&self) -> ProbeSettings {
         let few = FewLabelsConfig { labels: self.labels, draws: self.draws, seed: self.seed };

@@ -20,6 +20,25 @@ pub enum Error {
         got: String,
     },
 
+    /// Data whose groups cannot be told apart.
+    #[error(
+        "the data tells {} groups ({}), but two are needed to hold one out; --set data.audio.labels says where groups come from",
+        found.len(), found.join(", ")
+    )]
+    Groups {
+        /// The groups there are.
+        found: Vec<String>,
+    },
+
+    /// A group that the data does not have.
+    #[error("there is no group '{name}'; the groups are {}", found.join(", "))]
+    NoSuchGroup {
+        /// The name given.
+        name: String,
+        /// The groups there are.
+        found: Vec<String>,
+    },
+
     /// A part of the data holds no sample.
     #[error("the {part} part holds no labelled sample; give data with labels, or another --data")]
     Empty {
@@ -232,8 +251,10 @@ impl Error {
             | Self::NoClassToken
             | Self::DifferentItems { .. }
             | Self::Runs { .. }
+            | Self::NoSuchGroup { .. }
             | Self::Ending { .. } => Exit::Usage,
             Self::Empty { .. }
+            | Self::Groups { .. }
             | Self::OneClass { .. }
             | Self::Label { .. }
             | Self::Unlabelled { .. }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use d2v_data::{Dataset, Split, Subset};
+use d2v_data::{Dataset, LabelledTextOptions, Split, Subset, Tokenizer};
 use d2v_torch::seed::{mix, of_text};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,8 @@ pub enum TestPart {
     /// The data has none: a fifth of its training part, chosen by a hash of the sample ids and so the same for every
     /// run and seed, is kept from the probes. The networks may have seen these inputs, though no labels.
     HeldOut,
+    /// Whole groups, none of whose samples is in the training part.
+    HeldOutGroups,
 }
 
 /// At most how many samples are used, and which.
@@ -35,6 +37,16 @@ pub struct ProbeSize {
     pub max_test: usize,
     /// From which the choice derives.
     pub seed: u64,
+}
+
+/// How the samples to score on are told from those to fit to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ProbeSplit {
+    /// As the data says; where it says nothing, a fifth of the samples is held out.
+    #[default]
+    OfData,
+    /// No group (a speaker, say) is in both parts: these are held out, or about a fifth of all where none is named.
+    ByGroup(Vec<String>),
 }
 
 /// A training and a test part without a common sample; every sample of both has a label.
@@ -50,29 +62,46 @@ pub struct ProbeData {
 }
 
 impl ProbeData {
-    /// Opens the data of a configuration, or the built-in data set if it names none.
+    /// Opens the data of a configuration, or the built-in data set if it names none; `tokenizer` is that of a run on
+    /// text.
     ///
     /// # Errors
-    /// If the data cannot be opened, a limit is 0, or a part holds no labelled sample ([`Error::Empty`]).
-    pub fn open(config: &DataConfig, size: ProbeSize) -> Result<Self> {
+    /// If the data cannot be opened, a limit is 0, a group is asked for that is not there, or a part holds no labelled
+    /// sample ([`Error::Empty`]).
+    pub fn open(
+        config: &DataConfig,
+        labels: &LabelledTextOptions,
+        tokenizer: Option<Arc<Tokenizer>>,
+        split: &ProbeSplit,
+        size: ProbeSize,
+    ) -> Result<Self> {
         for (name, value) in [("max-train", size.max_train), ("max-test", size.max_test)] {
             if value == 0 {
                 return Err(Error::Setting { name, value: "0".into(), rule: "must be at least 1" }.into());
             }
         }
-        let whole_train = open_labelled(config, labels, Split::Train, tokenizer.clone())?;
-        let (test_part, whole_test) = match open_labelled(config, labels, Split::Test, tokenizer) {
-            Ok(test) => (TestPart::Given, test),
-            Err(RunError::Data(d2v_data::Error::NoSuchSplit { .. })) => {
-                (TestPart::HeldOut, Arc::clone(&whole_train))
+        let part = |split| open_labelled(config, labels, split, tokenizer.clone());
+        let (test_part, whole_train, whole_test) = match split {
+            ProbeSplit::ByGroup(groups) => {
+                let (train, test) = by_group(part(Split::All)?, groups)?;
+                (TestPart::HeldOutGroups, train, test)
             }
-            Err(error) => return Err(error),
+            ProbeSplit::OfData => {
+                let train = part(Split::Train)?;
+                match part(Split::Test) {
+                    Ok(test) => (TestPart::Given, train, test),
+                    Err(RunError::Data(d2v_data::Error::NoSuchSplit { .. })) => {
+                        (TestPart::HeldOut, Arc::clone(&train), train)
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
         };
         let classes = whole_train.classes().to_vec();
         let part = |whole: Arc<dyn Dataset>, part, name, max| -> Result<Arc<dyn Dataset>> {
             let wanted = |&index: &usize| {
                 let in_part = match test_part {
-                    TestPart::Given => true,
+                    TestPart::Given | TestPart::HeldOutGroups => true,
                     TestPart::HeldOut => is_held_out(whole.id(index)) == (part == Part::Test),
                 };
                 in_part && whole.label(index).is_some()
@@ -91,6 +120,30 @@ impl ProbeData {
 }
 
 /// Whether a sample belongs to the held-out part; a function of its id alone.
+/// The samples of other groups than the held-out ones, and theirs.
+fn by_group(whole: Arc<dyn Dataset>, named: &[String]) -> Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
+    let groups = whole.groups();
+    if groups.len() < 2 {
+        return Err(Error::Groups { found: groups.to_vec() }.into());
+    }
+    if let Some(missing) = named.iter().find(|name| !groups.contains(name)) {
+        return Err(Error::NoSuchGroup { name: missing.clone(), found: groups.to_vec() }.into());
+    }
+    // Without names, those with the smallest draws: at least one, at most all but one.
+    let mut order: Vec<usize> = (0..groups.len()).collect();
+    order.sort_by_key(|&group| mix(&[of_text("groups held out for probes"), of_text(&groups[group])]));
+    let count = groups.len().div_ceil(HELD_OUT_ONE_IN as usize);
+    let test: Vec<usize> = match named.is_empty() {
+        true => order.into_iter().take(count).collect(),
+        false => (0..groups.len()).filter(|&group| named.contains(&groups[group])).collect(),
+    };
+    let is_test = |index: usize| whole.group(index).map(|group| test.contains(&(group as usize)));
+    let part = |wanted: bool| -> Arc<dyn Dataset> {
+        Arc::new(Subset::filtered(Arc::clone(&whole), |&index| is_test(index) == Some(wanted)))
+    };
+    Ok((part(false), part(true)))
+}
+
 fn is_held_out(id: u64) -> bool {
     mix(&[of_text("held out for probes"), id]).is_multiple_of(HELD_OUT_ONE_IN)
 }
@@ -104,7 +157,13 @@ mod tests {
     use super::*;
 
     fn open(config: &DataConfig, max_train: usize, max_test: usize) -> Result<ProbeData> {
-        ProbeData::open(config, ProbeSize { max_train, max_test, seed: 3 })
+        ProbeData::open(
+            config,
+            &LabelledTextOptions::default(),
+            None,
+            &ProbeSplit::OfData,
+            ProbeSize { max_train, max_test, seed: 3 },
+        )
     }
 
     fn pictures(folder: &Path, layout: PictureFolder) -> DataConfig {

@@ -96,10 +96,13 @@ impl ProbeRecord {
 /// The report's own table, and in its remarks the data and the checkpoints.
 fn text_table(data: &ProbedData, checkpoints: &[ProbedCheckpoint], report: &ProbeReport) -> TextTable {
     let mut table = report.table();
-    let place =
-        data.path.as_ref().map_or("the built-in pictures".to_owned(), |path| path.display().to_string());
+    let place = data.path.as_ref().map_or("the built-in data".to_owned(), |path| path.display().to_string());
     let part = match data.test_part {
         TestPart::Given => "its own test part",
+        TestPart::HeldOutGroups => {
+            "tested on groups of which the probe was fitted to no sample; the networks may have seen them in training, \
+             though never their labels"
+        }
         TestPart::HeldOut => {
             "having no test part, tested on a fifth of the training part, chosen by sample id; the networks may have \
              seen these inputs in training, though never their labels"

@@ -28,6 +28,8 @@ pub struct TrainedRun {
     pub step: u64,
     /// What was trained, and on what.
     pub config: RunConfig,
+    /// What makes tokens of text, of a run on text.
+    pub tokenizer: Option<Arc<Tokenizer>>,
     /// Front end and Transformer of the student, on the CPU.
     student: Parameters,
     /// The teacher, on the CPU.

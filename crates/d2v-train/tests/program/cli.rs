@@ -3,6 +3,7 @@
 use crate::tiny_run::{TINY, TinyRun, d2v, read, stderr};
 use d2v_train::commands::recipe::RecipeArgs;
 use d2v_train::config::RunConfig;
+use d2v_train::schedule::Pace;
 use d2v_train::settings::{self, Source};
 use std::path::{Path, PathBuf};
 
@@ -184,7 +185,8 @@ fn every_shipped_configuration_is_valid() {
         let config: RunConfig =
             settings::load(&Source::read(&file).unwrap(), &[]).unwrap_or_else(|e| panic!("{e}"));
         config.validate().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        config.schedules(50_000).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let pace = Pace::new(config.samples_per_batch() * config.train.accumulate as u64, 50_000).unwrap();
+        config.schedules_at(pace).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let text = String::from_utf8(read(&file)).unwrap();
         assert!(text.starts_with('#'), "{}: a comment says how to run it and what to expect", file.display());
         for word in ["command", "hardware"] {
