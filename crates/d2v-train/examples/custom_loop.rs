@@ -14,7 +14,7 @@ use d2v_targets::{LossConfig, LossKind, LossScale, Normalization};
 use d2v_train::batches::input_tensor;
 use d2v_train::network::ModelConfig;
 use d2v_train::optimizer::{EpsPlacement, NoDecay, OptimizerConfig};
-use d2v_train::step::{Averaged, Learner, MaskedBatch, Objective, StepSettings};
+use d2v_train::step::{Averaged, Learner, MaskedBatch, Objective, StepSettings, TeacherSees};
 use d2v_transformer::{HeadConfig, InitScheme, Intermediate, Size, TransformerConfig};
 use std::sync::Arc;
 use tch::{Device, Kind};
@@ -38,7 +38,8 @@ fn main() -> anyhow::Result<()> {
         head: HeadConfig::Linear {},
     };
     let (per_layer, post) = (Normalization::InstanceNorm, Normalization::LayerNorm);
-    let objective = Objective { layer: Intermediate::FeedForward, top_k: 3, per_layer, post };
+    let (layer, teacher_sees) = (Intermediate::FeedForward, TeacherSees::All);
+    let objective = Objective { layer, top_k: 3, per_layer, post, teacher_sees };
     let loss = LossConfig { element: LossKind::L2 {}, scale: LossScale::InverseWidth };
     let optimizer = OptimizerConfig {
         beta1: 0.9,

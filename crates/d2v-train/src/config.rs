@@ -25,6 +25,10 @@ use tch::Kind;
 pub struct RunConfig {
     /// Seed of start values, order, augmentation, masks and dropout.
     pub seed: u64,
+    /// A run, or one of its checkpoints, whose weights student and teacher start from; absent: from fresh values. Only
+    /// read when a run begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
     /// `cpu`, `cuda` or `cuda:N`.
     #[serde(default = "cpu")]
     pub device: String,

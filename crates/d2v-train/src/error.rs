@@ -58,6 +58,9 @@ pub enum Error {
     /// Features could not be gathered, probed or written.
     #[error(transparent)]
     Evaluate(#[from] crate::evaluate::Error),
+    /// Weights could not be taken in or given out.
+    #[error(transparent)]
+    Weights(#[from] crate::weights::Error),
     /// From the masks.
     #[error(transparent)]
     Masking(#[from] d2v_masking::Error),

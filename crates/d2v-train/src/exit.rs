@@ -81,6 +81,7 @@ impl Exit {
             | Error::Targets(_) => Some(Self::Usage),
             Error::Data(_) => Some(Self::Data),
             Error::Evaluate(error) => Some(error.exit()),
+            Error::Weights(error) => Some(error.exit()),
             _ => None,
         }
     }

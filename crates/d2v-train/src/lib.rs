@@ -38,6 +38,7 @@ pub mod step_parts;
 pub mod step_timing;
 pub mod tensorboard;
 pub mod unreadable;
+pub mod weights;
 
 pub mod commands;
 mod error;

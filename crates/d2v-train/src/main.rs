@@ -2,7 +2,9 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use d2v_train::commands::{bench_step, doctor, embed, gpu_check, inspect, masks, pretrain, probe, report};
+use d2v_train::commands::{
+    bench_step, doctor, embed, export, gpu_check, import, inspect, masks, pretrain, probe, report,
+};
 use d2v_train::exit::Exit;
 use d2v_train::progress::Console;
 use std::process::ExitCode;
@@ -23,6 +25,7 @@ const EXAMPLES: &str = "Examples:
   d2v probe --run runs/mine                          what its features are worth, beside an untrained network's
   d2v inspect --config configs/image-base.toml       parameters, arithmetic, memory
   d2v masks --image cat.jpg --png masks.png          what the student sees
+  d2v import --format hf facebook/ --out runs/base   published weights as a starting point
   d2v doctor                                         what this machine can do
 
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 data, 4 diverged or collapsed, 130/143 on signals.";
@@ -37,6 +40,10 @@ enum Command {
     Probe(probe::Args),
     /// Write features of a run to a file.
     Embed(embed::Args),
+    /// Write a network of a run for other libraries.
+    Export(export::Args),
+    /// Make published weights a starting point: for probe, embed, inspect, and pretrain --init.
+    Import(import::Args),
     /// Show configuration, parameters, arithmetic and memory of a configuration or a checkpoint.
     Inspect(inspect::Args),
     /// Write a run's report.html again.
@@ -67,6 +74,8 @@ fn main() -> ExitCode {
         Command::Masks(args) => masks::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Embed(args) => embed::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),

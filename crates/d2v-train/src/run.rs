@@ -5,6 +5,7 @@ use crate::batches::{HostBatch, MaskedLoader};
 use crate::checkpoint::{CheckpointStore, Retention, Versions};
 use crate::collapse::{CollapseWatch, RunState as Health, Verdict};
 use crate::config::{Precision, RunConfig, Schedules};
+use crate::evaluate::trained::tokenizer_of;
 use crate::flops::StepFlops;
 use crate::metrics::{MetricsLog, StageMetrics, StepMetrics};
 use crate::observe::{Recent, Spread, Watched, observe};
@@ -17,6 +18,7 @@ use crate::sources::{open_source, resolve, save_tokenizer, saved_tokenizer};
 use crate::step::{Learner, MaskedBatch, StepReport, StepSettings};
 use crate::tensorboard::EventWriter;
 use crate::unreadable::UnreadableList;
+use crate::weights::start_from;
 use crate::{Error, Result, machine, settings};
 use d2v_data::Split;
 use std::path::{Path, PathBuf};
@@ -84,7 +86,11 @@ impl Run {
         d2v_torch::settings::set_deterministic(true)?;
         d2v_torch::settings::set_tf32(config.precision == Precision::Tf32)?;
 
-        let saved = saved_tokenizer(out)?;
+        // A run that starts from the weights of another speaks its language.
+        let saved = match (saved_tokenizer(out)?, &config.init) {
+            (None, Some(init)) => tokenizer_of(init)?,
+            (saved, _) => saved,
+        };
         let source = open_source(&config.data, Split::Train, saved)?;
         let config = &resolve(config, source.tokenizer.as_deref())?;
         for left_out in source.dataset.ignored().listed() {
@@ -105,8 +111,14 @@ impl Run {
         let averaged = config.teacher.averaged;
         let mut learner =
             Learner::new(&config.model, averaged, &config.targets, config.loss, &config.optimizer, place)?;
+        let begins_from = config.init.as_deref().filter(|_| latest.checkpoint.is_none());
         let state = match latest.checkpoint {
-            None => RunState::start(config),
+            None => {
+                if let Some(init) = begins_from {
+                    start_from(init, &config.model, &learner)?;
+                }
+                RunState::start(config)
+            }
             Some(checkpoint) => {
                 checkpoint.state.check_same_run(config)?;
                 load_tensors(&mut learner, &checkpoint.tensors)?;
@@ -130,7 +142,7 @@ impl Run {
         let loader = MaskedLoader::new(config, &source, state.cursor)?;
         let ceiling_tflops =
             machine::matmul_tflops(device, config.precision.kind(), Duration::from_millis(300));
-        Ok(Run {
+        let mut run = Run {
             out: out.to_owned(),
             device,
             learner,
@@ -146,7 +158,12 @@ impl Run {
             clock: Clock::start(state.seconds),
             schedules,
             state,
-        })
+        };
+        if begins_from.is_some() {
+            // From here on the run needs those weights no more.
+            run.save()?;
+        }
+        Ok(run)
     }
 
     /// Updates done and to do in all.

@@ -72,7 +72,9 @@ impl RunState {
             config.threads = 0;
             config.data.threads = 1;
             config.data.queue = 1;
-            config.data.path = config.data.path.map(|path| std::path::absolute(&path).unwrap_or(path));
+            let absolute = |path: std::path::PathBuf| std::path::absolute(&path).unwrap_or(path);
+            config.data.path = config.data.path.map(absolute);
+            config.init = config.init.map(absolute);
             config.checkpoint = Default::default();
             config.collapse = Default::default();
             serde_json::to_value(config).unwrap_or_default()
@@ -84,7 +86,8 @@ impl RunState {
     }
 }
 
-fn first_difference(
+/// The first key, dots between levels, whose values differ, with both as JSON.
+pub(crate) fn first_difference(
     key: &str,
     a: &serde_json::Value,
     b: &serde_json::Value,

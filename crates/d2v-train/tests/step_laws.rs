@@ -9,7 +9,7 @@ use d2v_torch::Parameters;
 use d2v_torch::seed::{seed_libtorch, unit};
 use d2v_train::network::{FRONT_END, ModelConfig, Student, TRANSFORMER};
 use d2v_train::optimizer::{EpsPlacement, NoDecay, OptimizerConfig};
-use d2v_train::step::{Averaged, Learner, MaskedBatch, Objective, StepReport, StepSettings};
+use d2v_train::step::{Averaged, Learner, MaskedBatch, Objective, StepReport, StepSettings, TeacherSees};
 use d2v_transformer::{
     BlockOrder, HeadConfig, InitScheme, Intermediate, Pass, QkvBias, Tokens, TransformerConfig, Wanted,
 };
@@ -51,6 +51,8 @@ impl Setup {
             heads: 2,
             ffn_width: 32,
             order: BlockOrder::PreNorm,
+            input_norm: false,
+            input_dropout: 0.0,
             norm_eps: 1e-6,
             qkv_bias: QkvBias::QueryValue,
             layer_scale: None,
@@ -80,6 +82,7 @@ impl Setup {
             top_k: 2,
             per_layer: Normalization::InstanceNorm,
             post: Normalization::LayerNorm,
+            teacher_sees: TeacherSees::All,
         };
         let loss = LossConfig { element: LossKind::L2 {}, scale: LossScale::InverseSqrtWidth };
         let optimizer = OptimizerConfig {

@@ -29,6 +29,13 @@ pub enum Error {
         why: String,
     },
 
+    /// A checkpoint holds a student alone.
+    #[error("{path} holds no teacher (`_ema` or `model_ema`), only a student; ask for that", path = path.display())]
+    NoTeacher {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// A file written by `torch.save` before PyTorch 1.6.
     #[error(
         "{path} is a torch file of the kind used before PyTorch 1.6, not a zip archive; convert it once with \

@@ -56,10 +56,7 @@ impl Checkpoint {
                     Some(key) => [&state[..], &[key.as_str()]].concat(),
                     None if keys.iter().any(|key| key == TEACHER_BESIDE) => vec![TEACHER_BESIDE],
                     None => {
-                        return Err(Error::malformed(
-                            path,
-                            "it holds no teacher (`_ema` or `model_ema`), only a student",
-                        ));
+                        return Err(Error::NoTeacher { path: path.to_owned() });
                     }
                 };
                 with_teacher(source, student, file.tensors(&place, &[])?)?

@@ -3,7 +3,9 @@
 pub mod bench_step;
 pub mod doctor;
 pub mod embed;
+pub mod export;
 pub mod gpu_check;
+pub mod import;
 pub mod inspect;
 pub mod masks;
 pub mod output;

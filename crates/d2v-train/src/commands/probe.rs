@@ -88,7 +88,7 @@ fn open_data(args: &Args, run: &TrainedRun) -> Result<(Option<PathBuf>, ProbeDat
         EncoderConfig::Image(_) | EncoderConfig::Audio(_) => LabelledTextOptions::default().max_tokens,
     };
     let labels = LabelledTextOptions { max_tokens, ..args.labelled_text() };
-    let data = ProbeData::open(&config, &labels, run.tokenizer.clone(), &args.split(), size)?;
+    let data = ProbeData::open(&config, &labels, run.tokenizer.as_ref(), &args.split(), size)?;
     Ok((config.path, data))
 }
 

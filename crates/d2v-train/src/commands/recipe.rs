@@ -7,6 +7,9 @@ use std::path::PathBuf;
 
 /// The recipe that runs when no configuration is named.
 const TINY: &str = include_str!("../../../../configs/image-tiny.toml");
+/// The recipes for imported weights of the other modalities.
+const TINY_SPEECH: &str = include_str!("../../../../configs/speech-tiny.toml");
+const TINY_TEXT: &str = include_str!("../../../../configs/text-tiny.toml");
 
 /// Flags that choose and change a configuration; the same in every command.
 #[derive(Debug, Clone, Default, Args)]
@@ -35,9 +38,25 @@ impl RecipeArgs {
     /// # Errors
     /// If the file cannot be read, or a key or value is wrong.
     pub fn load(&self) -> anyhow::Result<RunConfig> {
+        self.load_or(Source::built_in("the built-in recipe image-tiny", TINY))
+    }
+
+    /// As [`load`](RecipeArgs::load), but without `--config` it is the tiny recipe of a modality, named as in files.
+    ///
+    /// # Errors
+    /// As [`load`](RecipeArgs::load).
+    pub fn load_for(&self, modality: &str) -> anyhow::Result<RunConfig> {
+        self.load_or(match modality {
+            "audio" => Source::built_in("the built-in recipe speech-tiny", TINY_SPEECH),
+            "text" => Source::built_in("the built-in recipe text-tiny", TINY_TEXT),
+            _ => Source::built_in("the built-in recipe image-tiny", TINY),
+        })
+    }
+
+    fn load_or(&self, built_in: Source) -> anyhow::Result<RunConfig> {
         let source = match &self.config {
             Some(path) => Source::read(path)?,
-            None => Source::built_in("the built-in recipe image-tiny", TINY),
+            None => built_in,
         };
         let mut overrides = Vec::new();
         if let Some(steps) = self.steps {

@@ -222,7 +222,7 @@ mod tests {
         for text in [PROBE_EXAMPLES, EMBED_EXAMPLES] {
             let lines = text.lines().filter_map(|line| line.strip_prefix("  d2v "));
             let commands: Vec<&str> = lines.map(|line| line.split(" >").next().unwrap_or(line)).collect();
-            assert_eq!(commands.len(), 3);
+            assert!(commands.len() >= 3, "{commands:?}");
             for command in commands {
                 parse(command).unwrap_or_else(|error| panic!("{command}: {error}"));
             }

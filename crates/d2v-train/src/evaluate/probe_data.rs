@@ -71,7 +71,7 @@ impl ProbeData {
     pub fn open(
         config: &DataConfig,
         labels: &LabelledTextOptions,
-        tokenizer: Option<Arc<Tokenizer>>,
+        tokenizer: Option<&Arc<Tokenizer>>,
         split: &ProbeSplit,
         size: ProbeSize,
     ) -> Result<Self> {
@@ -80,10 +80,10 @@ impl ProbeData {
                 return Err(Error::Setting { name, value: "0".into(), rule: "must be at least 1" }.into());
             }
         }
-        let part = |split| open_labelled(config, labels, split, tokenizer.clone());
+        let part = |split| open_labelled(config, labels, split, tokenizer.cloned());
         let (test_part, whole_train, whole_test) = match split {
             ProbeSplit::ByGroup(groups) => {
-                let (train, test) = by_group(part(Split::All)?, groups)?;
+                let (train, test) = by_group(&part(Split::All)?, groups)?;
                 (TestPart::HeldOutGroups, train, test)
             }
             ProbeSplit::OfData => {
@@ -119,9 +119,8 @@ impl ProbeData {
     }
 }
 
-/// Whether a sample belongs to the held-out part; a function of its id alone.
 /// The samples of other groups than the held-out ones, and theirs.
-fn by_group(whole: Arc<dyn Dataset>, named: &[String]) -> Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
+fn by_group(whole: &Arc<dyn Dataset>, named: &[String]) -> Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
     let groups = whole.groups();
     if groups.len() < 2 {
         return Err(Error::Groups { found: groups.to_vec() }.into());
@@ -139,11 +138,12 @@ fn by_group(whole: Arc<dyn Dataset>, named: &[String]) -> Result<(Arc<dyn Datase
     };
     let is_test = |index: usize| whole.group(index).map(|group| test.contains(&(group as usize)));
     let part = |wanted: bool| -> Arc<dyn Dataset> {
-        Arc::new(Subset::filtered(Arc::clone(&whole), |&index| is_test(index) == Some(wanted)))
+        Arc::new(Subset::filtered(Arc::clone(whole), |&index| is_test(index) == Some(wanted)))
     };
     Ok((part(false), part(true)))
 }
 
+/// Whether a sample belongs to the held-out part; a function of its id alone.
 fn is_held_out(id: u64) -> bool {
     mix(&[of_text("held out for probes"), id]).is_multiple_of(HELD_OUT_ONE_IN)
 }

@@ -43,22 +43,8 @@ impl TrainedRun {
     /// # Errors
     /// [`Error::NoCheckpoint`]; otherwise whatever reading a checkpoint refuses.
     pub fn open(folder: &Path) -> Result<Self> {
-        let found = if is_checkpoint(folder) {
-            Some(read::<RunState>(folder)?)
-        } else {
-            let latest = latest_intact::<RunState>(folder)?;
-            for damaged in &latest.damaged {
-                tracing::warn!("checkpoint passed over: {damaged}");
-            }
-            latest.checkpoint
-        };
-        let Checkpoint { step, folder: checkpoint, tensors, state, .. } =
-            found.ok_or_else(|| Error::NoCheckpoint { folder: folder.to_owned() })?;
-        let mut above = checkpoint.ancestors();
-        let tokenizer = match above.nth(2) {
-            Some(run) => saved_tokenizer(run)?,
-            None => None,
-        };
+        let Checkpoint { step, folder: checkpoint, tensors, state, .. } = open_checkpoint(folder)?;
+        let tokenizer = tokenizer_beside(&checkpoint)?;
         Ok(Self {
             tokenizer,
             name: folder.display().to_string(),
@@ -84,6 +70,42 @@ impl TrainedRun {
         }
         Ok(network)
     }
+}
+
+/// The newest intact checkpoint of a run, or the one checkpoint that `folder` is, as [`TrainedRun::open`] takes it.
+///
+/// # Errors
+/// As [`TrainedRun::open`].
+pub(crate) fn open_checkpoint(folder: &Path) -> Result<Checkpoint<RunState>> {
+    let found = if is_checkpoint(folder) {
+        Some(read::<RunState>(folder)?)
+    } else {
+        let latest = latest_intact::<RunState>(folder)?;
+        for damaged in &latest.damaged {
+            tracing::warn!("checkpoint passed over: {damaged}");
+        }
+        latest.checkpoint
+    };
+    Ok(found.ok_or_else(|| Error::NoCheckpoint { folder: folder.to_owned() })?)
+}
+
+/// The tokenizer in the run's folder that a checkpoint lies in.
+///
+/// # Errors
+/// If it is damaged.
+pub(crate) fn tokenizer_beside(checkpoint: &Path) -> Result<Option<Arc<Tokenizer>>> {
+    match checkpoint.ancestors().nth(2) {
+        Some(run) => saved_tokenizer(run),
+        None => Ok(None),
+    }
+}
+
+/// The tokenizer of a run's folder, or of the run that a checkpoint's folder lies in.
+///
+/// # Errors
+/// If it is damaged.
+pub(crate) fn tokenizer_of(folder: &Path) -> Result<Option<Arc<Tokenizer>>> {
+    if is_checkpoint(folder) { tokenizer_beside(folder) } else { saved_tokenizer(folder) }
 }
 
 /// What student and teacher share: everything but the prediction head.

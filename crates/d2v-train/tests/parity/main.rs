@@ -6,3 +6,4 @@ mod official;
 mod port;
 mod sequences;
 mod support;
+mod transformers;

@@ -2,6 +2,7 @@
 //! and student and teacher after three steps, in f32 to the case's tolerances and in f64 to 1e-9.
 
 use crate::support::{Case, check_number, model};
+use crate::transformers::{ORIGINAL_IMAGE_CODE, check_tables};
 use d2v_encoders::Hidden;
 use d2v_masking::Mask;
 use d2v_targets::{LossConfig, LossKind, LossScale, Normalization, TargetRule};
@@ -180,4 +181,12 @@ fn official_case_in_f32() {
 #[test]
 fn official_case_in_f64() {
     case_agrees(Kind::Double);
+}
+
+#[test]
+fn the_tables_of_names_give_the_same_weights() {
+    let case = Case::load("v1_vision_official");
+    let learner = learner(Kind::Float);
+    load(&case, &learner, Kind::Float);
+    check_tables("v1_vision_official", ORIGINAL_IMAGE_CODE, &learner.student.network.parameters);
 }

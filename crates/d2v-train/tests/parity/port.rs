@@ -5,11 +5,13 @@
 //! layer too); its prediction is the final norm's output (the projection it defines is never applied).
 
 use crate::support::{Case, model};
+use crate::transformers::check_tables;
 use d2v_encoders::Hidden;
 use d2v_targets::{Normalization, TargetRule, TopLayerAverage};
 use d2v_torch::Parameters;
 use d2v_train::network::Network;
 use d2v_transformer::{Intermediate, Pass, Tokens, Wanted};
+use d2v_weights::names::Source;
 use tch::{Device, Kind, Tensor, no_grad};
 
 fn network(case: &Case, kind: Kind, norm_eps: f64, teacher: bool) -> Network {
@@ -110,4 +112,10 @@ fn the_differences_are_real() {
         };
         assert!(worst(&run(1e-5), &run(1e-6)) > 1e-6, "eps is seen in f64");
     });
+}
+
+#[test]
+fn the_tables_of_names_give_the_same_weights() {
+    let student = network(&Case::load("v1_vision"), Kind::Float, 1e-5, false);
+    check_tables("v1_vision", Source::FairseqVision, &student.parameters);
 }

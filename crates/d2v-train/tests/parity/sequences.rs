@@ -2,6 +2,7 @@
 //! and student and teacher after three steps; batch `b1` is ragged. In f32 to the cases' tolerances, in f64 to 1e-9.
 
 use crate::support::{Case, check_number};
+use crate::transformers::check_tables;
 use d2v_encoders::{AudioConfig, AudioFeatures, ConvLayer, EncoderConfig, Hidden, TextConfig, TokenIds};
 use d2v_masking::Mask;
 use d2v_targets::{LossConfig, LossKind, LossScale, Normalization};
@@ -10,6 +11,7 @@ use d2v_train::network::{ModelConfig, Network};
 use d2v_train::optimizer::{EpsPlacement, NoDecay, OptimizerConfig};
 use d2v_train::step::{Averaged, Learner, MaskedBatch, Objective, StepSettings, TeacherSees};
 use d2v_transformer::{HeadConfig, Pass, Size, TransformerConfig};
+use d2v_weights::names::Source;
 use tch::{Device, Kind, Tensor};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -390,5 +392,16 @@ fn text_with_the_released_teacher_input() {
             "{} against {loss}: the teacher's input matters",
             report.loss
         );
+    }
+}
+
+#[test]
+fn the_tables_of_names_give_the_same_weights() {
+    for (modality, case, source) in [
+        (Modality::Audio, "v1_audio", Source::FairseqAudio),
+        (Modality::Text, "v1_text", Source::FairseqText),
+    ] {
+        let learner = Setting::new(modality, Kind::Float, TeacherSees::All).learner();
+        check_tables(case, source, &learner.student.network.parameters);
     }
 }

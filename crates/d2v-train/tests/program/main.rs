@@ -8,3 +8,4 @@ mod data;
 mod memory;
 mod resume;
 mod tiny_run;
+mod weights;
