@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use d2v_train::commands::{
-    bench_step, doctor, embed, export, gpu_check, import, inspect, masks, pretrain, probe, report,
+    bench_step, doctor, embed, export, gpu_check, import, inspect, masks, pretrain, probe, report, tokenizer,
 };
 use d2v_train::exit::Exit;
 use d2v_train::progress::Console;
@@ -46,6 +46,8 @@ enum Command {
     Import(import::Args),
     /// Show configuration, parameters, arithmetic and memory of a configuration or a checkpoint.
     Inspect(inspect::Args),
+    /// Learn units of text.
+    Tokenizer(tokenizer::Args),
     /// Write a run's report.html again.
     Report(report::Args),
     /// Say what this machine can do, and what to do about each problem.
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Tokenizer(args) => tokenizer::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::BenchStep(args) => bench_step::run(&args),

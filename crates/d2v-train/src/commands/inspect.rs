@@ -254,6 +254,16 @@ fn text(inspection: &Inspection) -> anyhow::Result<String> {
     if let Some(checkpoint) = &inspection.checkpoint {
         text += &checkpoint_text(checkpoint);
     }
+    if let EncoderConfig::Audio(audio) = &config.model.encoder {
+        let rate = f64::from(audio.sample_rate_hz);
+        text += &format!(
+            "# Frames\n\none every {} samples ({:.1} per second), each of which sees {} samples ({:.1} ms)\n\n",
+            audio.hop(),
+            audio.frame_rate_hz(),
+            audio.receptive_field(),
+            1e3 * audio.receptive_field() as f64 / rate
+        );
+    }
     let elements: u64 = parameters.iter().map(|part| part.elements).sum();
     let tensors: usize = parameters.iter().map(|part| part.tensors).sum();
     let row =

@@ -13,3 +13,4 @@ pub mod pretrain;
 pub mod probe;
 pub mod recipe;
 pub mod report;
+pub mod tokenizer;

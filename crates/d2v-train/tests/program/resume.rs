@@ -115,6 +115,28 @@ fn threads_of_the_loader_change_nothing() {
     run.assert_ended_like(uninterrupted(), "three threads");
 }
 
+/// Batches by length, padding, crops, replaced words: whatever a modality draws goes on where it was.
+#[test]
+fn speech_and_text_go_on_like_pictures() {
+    let common = ["--steps", "12", "--set", "checkpoint.every_steps=3", "--set", "train.log_every_steps=1"];
+    let small = ["--set", "model.transformer.depth=1", "--set", "targets.top_k=1"];
+    let speech = ["--set", "train.batch_seconds=5", "--set", "data.synthetic_audio.train_sounds=30"];
+    let padded = ["--set", "data.transform.ragged=pad"];
+    let text = ["--set", "train.batch_size=4", "--set", "data.synthetic_text.train_texts=30"];
+    let words = ["--set", "mask.random_prob=0.1", "--set", "mask.leave_prob=0.1"];
+    for (recipe, own) in [("speech-tiny", [&speech[..], &padded]), ("text-tiny", [&text[..], &words])] {
+        let path = format!("{}/../../configs/{recipe}.toml", env!("CARGO_MANIFEST_DIR"));
+        let arguments = [&common[..], &small, own[0], own[1]].concat();
+        let expected = TinyRun::of(&path);
+        expected.run(&arguments, 0);
+        let run = TinyRun::of(&path);
+        let threads = [&arguments[..], &["--set", "data.threads=3"]].concat();
+        assert!(start_and_wait_for(&run, &threads, 5).kill(), "{recipe}: ended before the kill");
+        run.run(&arguments, 0);
+        run.assert_ended_like(&expected, recipe);
+    }
+}
+
 /// Flips one bit in the middle of a file.
 fn damage(path: &std::path::Path) {
     let mut bytes = read(path);

@@ -29,13 +29,20 @@ pub(crate) fn stderr(output: &Output) -> String {
 /// A folder for one run, removed with the value.
 pub(crate) struct TinyRun {
     folder: TempDir,
+    recipe: String,
 }
 
 impl TinyRun {
     /// An empty place; the run's own folder does not exist yet.
     pub(crate) fn new() -> TinyRun {
+        TinyRun::of(TINY)
+    }
+
+    /// The same for another recipe.
+    pub(crate) fn of(recipe: &str) -> TinyRun {
         // The one that a static holds is never dropped: under the target folder it does no harm.
-        TinyRun { folder: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap() }
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        TinyRun { folder, recipe: recipe.to_owned() }
     }
 
     /// The run's folder.
@@ -46,7 +53,7 @@ impl TinyRun {
     /// `d2v pretrain` on the recipe, with further arguments.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = d2v();
-        command.args(["pretrain", "--config", TINY, "--out"]).arg(self.out()).args(arguments);
+        command.args(["pretrain", "--config", &self.recipe, "--out"]).arg(self.out()).args(arguments);
         command
     }
 
