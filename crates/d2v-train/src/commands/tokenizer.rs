@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 /// Arguments of `d2v tokenizer`.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  d2v tokenizer train --data books/ --out tokenizer.json")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
