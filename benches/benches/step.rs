@@ -27,7 +27,8 @@ fn step(criterion: &mut Criterion) {
     )
     .expect("the recipe is tested");
     let ids: Vec<u64> = (0..SAMPLES).collect();
-    let mask = Masks::new(&config, None).and_then(|masks| masks.preview(0, &ids, 1)).expect("the recipe is tested");
+    let mask =
+        Masks::new(&config, None).and_then(|masks| masks.preview(0, &ids, 1)).expect("the recipe is tested");
     let input = Tensor::randn([SAMPLES as i64, 3, SIDE_PX, SIDE_PX], (Kind::Float, Device::Cpu));
     let batch = [MaskedBatch::new(input, &mask, None)];
     let settings = |update, observe| StepSettings {
