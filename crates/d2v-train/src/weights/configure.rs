@@ -1,4 +1,4 @@
-//! A description as a network's settings: the inverse of [`describe`](super::describe).
+//! A description as a network's settings: the inverse of [`describe`](super::describe()).
 
 use super::Error;
 use super::describe::SPEECH_EPS;
