@@ -60,6 +60,26 @@ pub enum Inputs {
     },
 }
 
+impl Inputs {
+    /// How long the rows are in the unit of [`Dataset::length`](crate::Dataset::length): samples per channel of sound,
+    /// tokens, padding included; 1 for pictures.
+    pub fn row_length(&self) -> usize {
+        match self {
+            Self::Image(_) => 1,
+            Self::Audio { samples_bct, .. } => samples_bct.dim().2,
+            Self::Text { tokens_bl, .. } => tokens_bl.ncols(),
+        }
+    }
+
+    /// How much of each row is real; `None` for pictures, which have no padding.
+    pub fn lengths(&self) -> Option<&[usize]> {
+        match self {
+            Self::Image(_) => None,
+            Self::Audio { lengths, .. } | Self::Text { lengths, .. } => Some(lengths),
+        }
+    }
+}
+
 /// A sample or entry that was left out, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {

@@ -110,6 +110,7 @@ mod tests {
         let samples = (0..3).map(|i| sample(i, picture(i))).collect();
         let transform = Transform::Image(ImageTransform::small(2, 0));
         let (infos, inputs) = collate(samples, &transform, (0, 0)).unwrap();
+        assert_eq!(infos.iter().map(|info| info.id).collect::<Vec<_>>(), [0, 1, 2]);
         assert_eq!(infos.iter().map(|info| info.label).collect::<Vec<_>>(), [Some(0), Some(1), Some(2)]);
         let Inputs::Image(images) = inputs else { panic!("not pictures") };
         assert_eq!(images.dim(), (3, 3, 2, 4));

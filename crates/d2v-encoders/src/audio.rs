@@ -1,7 +1,7 @@
 //! Sound as frames (spec 2.2).
 
 use crate::conv_stack::ConvStack;
-use crate::hide::hide;
+use crate::hide::{clear_padding, hide};
 use crate::log_mel::LogMel;
 use crate::positional_conv::PositionalConvs;
 use crate::{AudioConfig, AudioFeatures, Error, Hidden, ModalityEncoder, Result};
@@ -102,14 +102,10 @@ impl ModalityEncoder for AudioEncoder {
         padding_bl: Option<&Tensor>,
         _pass: Pass,
     ) -> Result<Tokens> {
-        let mut x_bld = hide(features, self.width, &self.mask_token, hidden)?;
-        if let Some(padding_bl) = padding_bl {
-            x_bld = x_bld.masked_fill(&padding_bl.unsqueeze(-1), 0.0);
-        }
+        let x_bld = clear_padding(hide(features, self.width, &self.mask_token, hidden)?, padding_bl);
         let positions_bld = self.positional.forward(&x_bld);
-        let mut tokens = Tokens::plain(x_bld + positions_bld);
-        tokens.padding_bl = padding_bl.map(Tensor::shallow_clone);
-        Ok(tokens)
+        let padding_bl = padding_bl.map(Tensor::shallow_clone);
+        Ok(Tokens { padding_bl, ..Tokens::plain(x_bld + positions_bld) })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Hidden positions show one learned vector.
+//! Hidden positions show one learned vector, padding shows none.
 
 use crate::{Error, Hidden, Result};
 use tch::{Kind, Tensor};
@@ -26,4 +26,12 @@ pub(crate) fn hide(
         return Err(Error::Shape { what: "mask", expected, got: mask_bl.size() });
     }
     Ok(mask_token.to_kind(features.kind()).where_self(&mask_bl.unsqueeze(-1), features))
+}
+
+/// `[B, L, D]` with zeros where `padding_bl` (bool, true = not real) says so.
+pub(crate) fn clear_padding(x_bld: Tensor, padding_bl: Option<&Tensor>) -> Tensor {
+    match padding_bl {
+        Some(padding_bl) => x_bld.masked_fill(&padding_bl.unsqueeze(-1), 0.0),
+        None => x_bld,
+    }
 }

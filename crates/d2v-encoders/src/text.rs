@@ -1,6 +1,6 @@
 //! Words, sub-words, characters or bytes as tokens (spec 2.3).
 
-use crate::hide::hide;
+use crate::hide::{clear_padding, hide};
 use crate::{Error, Hidden, ModalityEncoder, Result, TextConfig, TokenIds};
 use d2v_torch::{Init, Scope};
 use d2v_transformer::{InitScheme, LayerNorm, Pass, Tokens};
@@ -96,13 +96,9 @@ impl ModalityEncoder for TextEncoder {
         let x_bld = hide(features, self.width, &mask_token, hidden)?;
         let rows = self.position_rows(x_bld.size()[0], x_bld.size()[1], padding_bl);
         let positions = Tensor::embedding(&self.positions, &rows, self.ids.pad, false, false);
-        let mut x_bld = self.norm.forward(&(x_bld + positions));
-        if let Some(padding_bl) = padding_bl {
-            x_bld = x_bld.masked_fill(&padding_bl.unsqueeze(-1), 0.0);
-        }
-        let mut tokens = Tokens::plain(x_bld);
-        tokens.padding_bl = padding_bl.map(Tensor::shallow_clone);
-        Ok(tokens)
+        let x_bld = clear_padding(self.norm.forward(&(x_bld + positions)), padding_bl);
+        let padding_bl = padding_bl.map(Tensor::shallow_clone);
+        Ok(Tokens { padding_bl, ..Tokens::plain(x_bld) })
     }
 }
 

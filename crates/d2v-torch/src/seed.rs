@@ -20,17 +20,13 @@ pub fn of_text(text: &str) -> u64 {
     mix(&[hash])
 }
 
-/// Seeds libtorch's generators (CPU and, where loaded, CUDA) with a mix of `parts`.
-pub fn seed_libtorch(parts: &[u64]) {
-    tch::manual_seed(mix(parts) as i64);
-}
-
-/// Runs `draw` right after seeding libtorch with a mix of `parts`, one thread at a time: the generators are shared by
-/// all threads, and another's draw in between would change the values.
+/// Runs `draw` right after seeding libtorch's generators (CPU and, where loaded, CUDA) with a mix of `parts`, one
+/// thread at a time: the generators are shared by all threads, and another's draw in between would change the values.
+/// `draw` must not call this again.
 pub fn seeded<T>(parts: &[u64], draw: impl FnOnce() -> T) -> T {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    seed_libtorch(parts);
+    tch::manual_seed(mix(parts) as i64);
     draw()
 }
 

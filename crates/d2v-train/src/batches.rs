@@ -9,7 +9,7 @@ use d2v_encoders::EncoderConfig;
 use d2v_masking::{Mask, MaskConfig, MaskKey, MaskSampler, PaddingMask, TokenCorruptor, Vocabulary};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 /// Draws masks as a function of (seed, epoch, sample id).
 pub struct Masks {
@@ -78,9 +78,9 @@ impl Masks {
     /// # Errors
     /// If the settings do not suit the positions.
     pub fn draw(&self, epoch: u64, ids: &[u64], inputs: &Inputs) -> Result<Hiding> {
-        let key = |&sample_id: &u64| MaskKey { seed: self.seed, epoch, sample_id, clone: 0 };
-        let keys: Vec<MaskKey> = ids.iter().map(key).collect();
-        let (positions, padding) = self.layout(inputs)?;
+        let keys = self.keys(epoch, ids);
+        let positions = crate::config::positions(&self.encoder, inputs.row_length() as i64);
+        let padding = padding_mask(&self.encoder, inputs)?;
         if let (Some(corruptor), Inputs::Text { tokens_bl, .. }) = (&self.corruptor, inputs) {
             let tokens = tokens_bl.as_slice().expect("the loader collates into contiguous arrays");
             let starts = self.words.as_ref().map(|words| words.word_starts(tokens));
@@ -99,28 +99,12 @@ impl Masks {
     /// # Errors
     /// If the settings do not suit the positions.
     pub fn preview(&self, epoch: u64, ids: &[u64], length: i64) -> Result<Mask> {
-        let key = |&sample_id: &u64| MaskKey { seed: self.seed, epoch, sample_id, clone: 0 };
-        let keys: Vec<MaskKey> = ids.iter().map(key).collect();
-        Ok(self.sampler.sample_batch(crate::config::positions(&self.encoder, length), None, &keys)?)
+        let positions = crate::config::positions(&self.encoder, length);
+        Ok(self.sampler.sample_batch(positions, None, &self.keys(epoch, ids))?)
     }
 
-    /// The positions of a batch, and which of them are real where not all are.
-    fn layout(&self, inputs: &Inputs) -> Result<(d2v_masking::Positions, Option<PaddingMask>)> {
-        let (length, lengths) = match inputs {
-            Inputs::Image(_) => (1, None),
-            Inputs::Audio { samples_bct, lengths } => (samples_bct.dim().2, Some(lengths)),
-            Inputs::Text { tokens_bl, lengths } => (tokens_bl.ncols(), Some(lengths)),
-        };
-        let positions = crate::config::positions(&self.encoder, length as i64);
-        let real = |length: &usize| self.encoder.positions(*length as i64) as usize;
-        let padding = match lengths {
-            Some(lengths) if lengths.iter().any(|&own| own < length) => {
-                let real: Vec<usize> = lengths.iter().map(real).collect();
-                Some(PaddingMask::from_lengths(&real, positions.len())?)
-            }
-            _ => None,
-        };
-        Ok((positions, padding))
+    fn keys(&self, epoch: u64, ids: &[u64]) -> Vec<MaskKey> {
+        ids.iter().map(|&sample_id| MaskKey { seed: self.seed, epoch, sample_id, clone: 0 }).collect()
     }
 }
 
@@ -144,15 +128,6 @@ impl HostBatch {
         }
         batch.student_input = student_ids.as_ref().map(|ids| id_tensor(ids, mask.len()).to_device(device));
         batch
-    }
-
-    /// Length of the rows: samples of sound, tokens; 1 for pictures.
-    pub fn length(&self) -> i64 {
-        match &self.batch.inputs {
-            Inputs::Image(_) => 1,
-            Inputs::Audio { samples_bct, .. } => samples_bct.dim().2 as i64,
-            Inputs::Text { tokens_bl, .. } => tokens_bl.ncols() as i64,
-        }
     }
 }
 
@@ -180,22 +155,27 @@ fn id_tensor(ids: &[u32], columns: usize) -> Tensor {
 }
 
 /// Bool `[B, L]`, true = not real.
-pub fn padding_tensor(padding: &PaddingMask) -> Tensor {
+fn padding_tensor(padding: &PaddingMask) -> Tensor {
     Tensor::from_slice(&padding.to_vec()).view([padding.rows() as i64, padding.len() as i64])
 }
 
-/// The padding of a batch, true = not real, for a front end; absent: all is real.
+/// Which positions of a batch are real; absent where all rows are equally long.
+fn padding_mask(encoder: &EncoderConfig, inputs: &Inputs) -> Result<Option<PaddingMask>> {
+    let longest = inputs.row_length();
+    let Some(lengths) = inputs.lengths().filter(|lengths| lengths.iter().any(|&own| own < longest)) else {
+        return Ok(None);
+    };
+    let positions = |length: usize| encoder.positions(length as i64) as usize;
+    let real: Vec<usize> = lengths.iter().map(|&length| positions(length)).collect();
+    Ok(Some(PaddingMask::from_lengths(&real, positions(longest))?))
+}
+
+/// The padding of a batch, bool `[B, L]`, true = not real, for a front end; absent: all is real.
 ///
 /// # Errors
-/// If a sample is too short for a single position.
+/// If the lengths do not fit the positions.
 pub fn padding_of(encoder: &EncoderConfig, inputs: &Inputs) -> Result<Option<Tensor>> {
-    let (Inputs::Audio { lengths, .. } | Inputs::Text { lengths, .. }) = inputs else { return Ok(None) };
-    let real: Vec<usize> = lengths.iter().map(|&length| encoder.positions(length as i64) as usize).collect();
-    let longest = real.iter().copied().max().unwrap_or_default();
-    if real.iter().all(|&length| length == longest) {
-        return Ok(None);
-    }
-    Ok(Some(padding_tensor(&PaddingMask::from_lengths(&real, longest)?).to_kind(Kind::Bool)))
+    Ok(padding_mask(encoder, inputs)?.filter(PaddingMask::any).as_ref().map(padding_tensor))
 }
 
 /// The endless stream of masked batches.

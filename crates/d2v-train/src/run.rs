@@ -375,7 +375,8 @@ impl Run {
 /// Operations on one micro-batch.
 fn step_flops(config: &RunConfig, host: &HostBatch) -> u64 {
     let hidden = host.hiding.mask.total_hidden() as u64;
-    StepFlops::of(config, host.batch.len() as u64, host.length(), hidden).total()
+    let length = host.batch.inputs.row_length() as i64;
+    StepFlops::of(config, host.batch.len() as u64, length, hidden).total()
 }
 
 /// The share of the real positions that is hidden.

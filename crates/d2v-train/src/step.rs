@@ -239,11 +239,11 @@ impl Learner {
         let mut observed = None;
         for (index, batch) in batches.iter().enumerate() {
             let place = [settings.seed, settings.update, index as u64];
-            seed::seed_libtorch(&place);
             let pass = Pass::Train { key: seed::mix(&place) };
-            let (loss, seen) = autocast::with(device, settings.precision, || {
-                self.loss_of(batch, pass, settings.observe && index + 1 == batches.len())
-            })??;
+            let observe = settings.observe && index + 1 == batches.len();
+            let forward =
+                || autocast::with(device, settings.precision, || self.loss_of(batch, pass, observe));
+            let (loss, seen) = seed::seeded(&place, forward)??;
             let loss = loss / hidden as f64;
             loss.backward();
             losses.push(loss.detach());

@@ -99,12 +99,12 @@ pub fn timed_step(
 ) -> Result<(f64, PartTimes)> {
     let device = batch.input.device();
     let place = [settings.seed, settings.update, 0];
-    seed::seed_libtorch(&place);
     let pass = Pass::Train { key: seed::mix(&place) };
     cuda::synchronize(device);
     let mut watch = Stopwatch { device, since: Instant::now(), times_ms: PartTimes::default() };
-    let loss =
-        autocast::with(device, settings.precision, || loss_of(learner, config, batch, pass, &mut watch))??;
+    let forward =
+        || autocast::with(device, settings.precision, || loss_of(learner, config, batch, pass, &mut watch));
+    let loss = seed::seeded(&place, forward)??;
     let loss = loss / batch.hidden() as f64;
     watch.lap(Part::HeadAndLoss);
     loss.backward();

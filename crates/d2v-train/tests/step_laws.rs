@@ -6,7 +6,7 @@ use d2v_encoders::{EncoderConfig, Hidden, ImageConfig, ImagePosition};
 use d2v_masking::Mask;
 use d2v_targets::{LossConfig, LossKind, LossScale, Normalization};
 use d2v_torch::Parameters;
-use d2v_torch::seed::{seed_libtorch, unit};
+use d2v_torch::seed::{seeded, unit};
 use d2v_train::network::{FRONT_END, ModelConfig, Student, TRANSFORMER};
 use d2v_train::optimizer::{EpsPlacement, NoDecay, OptimizerConfig};
 use d2v_train::step::{Averaged, Learner, MaskedBatch, Objective, StepReport, StepSettings, TeacherSees};
@@ -14,18 +14,12 @@ use d2v_transformer::{
     BlockOrder, HeadConfig, InitScheme, Intermediate, Pass, QkvBias, Tokens, TransformerConfig, Wanted,
 };
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use tch::{Device, Kind, Tensor};
 
 const SEED: u64 = 7;
 /// First-moment decay of the optimizer here: after one step from nothing the moment is `1 - BETA1` times the gradient.
 const BETA1: f64 = 0.9;
-
-/// libtorch has one random generator for all threads: a test that draws from it must be alone.
-fn alone() -> MutexGuard<'static, ()> {
-    static GENERATOR: Mutex<()> = Mutex::new(());
-    GENERATOR.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What the laws are tried on.
 #[derive(Clone)]
@@ -148,7 +142,6 @@ fn step(learner: &mut Learner, update: u64, tau: f64) -> StepReport {
 
 #[test]
 fn micro_batches_add_up_to_the_batch() {
-    let _alone = alone();
     let setup = Setup::new();
     let (mut whole, mut parts) = (setup.learner(), setup.learner());
     let one = whole.step(&[batch(setup.kind, 0, 6)], &settings(1, 1e-2, 0.9)).unwrap();
@@ -172,7 +165,6 @@ fn micro_batches_add_up_to_the_batch() {
 
 #[test]
 fn the_teacher_never_has_gradients() {
-    let _alone = alone();
     for averaged in [Averaged::Transformer, Averaged::All] {
         let mut learner = Setup { averaged, ..Setup::new() }.learner();
         for update in 1..=2 {
@@ -188,7 +180,6 @@ fn the_teacher_never_has_gradients() {
 
 #[test]
 fn shared_tensors_stay_the_students_and_the_rest_follows() {
-    let _alone = alone();
     let mut learner = Setup::new().learner();
     let before = copied(&learner.teacher.parameters);
     step(&mut learner, 1, 0.75);
@@ -208,7 +199,6 @@ fn shared_tensors_stay_the_students_and_the_rest_follows() {
 
 #[test]
 fn tau_of_one_freezes_the_teacher() {
-    let _alone = alone();
     for averaged in [Averaged::Transformer, Averaged::All] {
         let mut learner = Setup { averaged, ..Setup::new() }.learner();
         let [student, teacher, _] = everything(&learner);
@@ -248,26 +238,31 @@ fn check_skipped(bad: f64) {
 
 #[test]
 fn an_update_that_is_not_finite_is_not_made() {
-    let _alone = alone();
     check_skipped(f64::NAN);
     check_skipped(f64::INFINITY);
 }
 
 #[test]
 fn the_same_seed_gives_the_same_bits() {
-    let _alone = alone();
     let setup = Setup { kind: Kind::Float, ..Setup::new().with_dropouts() };
     let trained = |seed: u64| {
         let mut learner = setup.learner();
         for update in 1..=5 {
             // What others draw in between must not matter.
-            let _ = Tensor::rand([seed as i64 + 1], (Kind::Float, Device::Cpu));
+            let _ = seeded(&[seed], || Tensor::rand([seed as i64 + 1], (Kind::Float, Device::Cpu)));
             let batches = [batch(setup.kind, 10 * update, 2), batch(setup.kind, 10 * update + 2, 2)];
             learner.step(&batches, &StepSettings { seed, ..settings(update, 1e-2, 0.9) }).unwrap();
         }
         everything(&learner)
     };
-    let (first, second, other) = (trained(1), trained(1), trained(2));
+    let (first, other) = (trained(1), trained(2));
+    // libtorch has one random generator for all threads: two learners must not see each other's draws.
+    let second = thread::scope(|scope| {
+        let beside = scope.spawn(|| trained(2));
+        let second = trained(1);
+        beside.join().unwrap();
+        second
+    });
     for (first, second) in first.iter().zip(&second) {
         assert!(changed(first, second).is_empty(), "same seed: {:?}", changed(first, second));
     }
@@ -276,7 +271,6 @@ fn the_same_seed_gives_the_same_bits() {
 
 #[test]
 fn the_teacher_knows_no_dropout() {
-    let _alone = alone();
     let targets = |setup: Setup| {
         let report = step(&mut setup.learner(), 1, 0.9);
         (report.observed.expect("asked for").targets_bld, report.loss)
@@ -303,13 +297,14 @@ fn predictions_and_gradients(
     let rows_m = &batch.hidden_m + (batch.hidden_m.divide_scalar_mode(16, "floor") + 1);
     let mut blocks_run = Vec::new();
     let mut note = |index, _| blocks_run.push(index);
-    seed_libtorch(&[SEED]);
-    let output_md = if shortcut {
-        network.transformer.encode(&tokens, Wanted::Rows(&rows_m), pass, Some(&mut note)).unwrap()
-    } else {
-        let all_bld = network.transformer.encode(&tokens, Wanted::All, pass, Some(&mut note)).unwrap();
-        all_bld.reshape([-1, 16]).index_select(0, &rows_m)
-    };
+    let output_md = seeded(&[SEED], || {
+        if shortcut {
+            network.transformer.encode(&tokens, Wanted::Rows(&rows_m), pass, Some(&mut note)).unwrap()
+        } else {
+            let all_bld = network.transformer.encode(&tokens, Wanted::All, pass, Some(&mut note)).unwrap();
+            all_bld.reshape([-1, 16]).index_select(0, &rows_m)
+        }
+    });
     let predictions_md = student.head.forward(&output_md);
     let weights = Tensor::arange(predictions_md.numel() as i64, (Kind::Double, Device::Cpu)).sin();
     (&predictions_md * weights.view_as(&predictions_md)).sum(Kind::Double).backward();
@@ -345,7 +340,6 @@ fn check_shortcut(setup: &Setup, pass: Pass) -> Vec<usize> {
 
 #[test]
 fn the_last_block_at_hidden_positions_is_the_whole_block_gathered() {
-    let _alone = alone();
     for (order, layer_scale) in
         [(BlockOrder::PreNorm, None), (BlockOrder::PreNorm, Some(0.3)), (BlockOrder::PostNorm, None)]
     {

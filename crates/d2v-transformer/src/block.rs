@@ -2,6 +2,7 @@
 
 use crate::attention::Attention;
 use crate::feed_forward::FeedForward;
+use crate::pass::BranchPlace;
 use crate::{BlockOrder, LayerNorm, Pass, Result, TransformerConfig};
 use d2v_torch::{Init, Scope};
 use tch::Tensor;
@@ -52,6 +53,7 @@ pub struct Block {
     scales: Option<(Tensor, Tensor)>,
     dropout: f64,
     drop_path: f64,
+    index: usize,
 }
 
 impl Block {
@@ -77,6 +79,7 @@ impl Block {
             scales,
             dropout: config.dropout,
             drop_path: config.drop_path_of(index),
+            index,
         })
     }
 
@@ -97,16 +100,16 @@ impl Block {
         let size = x_bld.size();
         let (samples, positions) = (size[0], size[1]);
         let sample_m = rows_m.map(|rows| rows.divide_scalar_mode(positions, "floor"));
-        // x + DropPath(scale · dropout(branch)), in one kernel where nothing is dropped.
-        let add = |x: &Tensor, branch: &Branch| {
-            if pass.is_training() && self.drop_path > 0.0 {
-                let branch = pass.dropout(branch.scaled(), self.dropout);
-                return x + pass.drop_path(branch, self.drop_path, samples, sample_m.as_ref());
-            }
+        // x + DropPath(scale · dropout(branch)), in one kernel where anything is scaled.
+        let add = |x: &Tensor, branch: &Branch, number: usize| {
             let unscaled = pass.dropout(branch.unscaled.shallow_clone(), self.dropout);
-            match &branch.scale {
-                Some(scale) => x.addcmul(&unscaled, scale),
-                None => x + unscaled,
+            let place = BranchPlace { block: self.index, branch: number, samples };
+            let kept = pass.kept_paths(self.drop_path, place, x, sample_m.as_ref());
+            match (&branch.scale, kept) {
+                (Some(scale), Some(kept)) => x.addcmul(&unscaled, &(kept * scale)),
+                (Some(scale), None) => x.addcmul(&unscaled, scale),
+                (None, Some(kept)) => x.addcmul(&unscaled, &kept),
+                (None, None) => x + unscaled,
             }
         };
         let (scale1, scale2) = self.scales.as_ref().map_or((None, None), |(one, two)| (Some(one), Some(two)));
@@ -118,17 +121,17 @@ impl Block {
             BlockOrder::PreNorm => {
                 let attention = self.attention.forward(&self.norm1.forward(x_bld), mask, rows_m, pass);
                 let attention = Branch::new(attention, scale1);
-                let x = add(&x, &attention);
+                let x = add(&x, &attention, 0);
                 let feed_forward = self.feed_forward.forward(&self.norm2.forward(&x), pass);
                 let feed_forward = Branch::new(feed_forward, scale2);
-                let out = add(&x, &feed_forward);
+                let out = add(&x, &feed_forward, 1);
                 BlockOutput { attention, feed_forward, residual: out.shallow_clone(), out }
             }
             BlockOrder::PostNorm => {
                 let attention = Branch::new(self.attention.forward(x_bld, mask, rows_m, pass), scale1);
-                let x = self.norm1.forward(&add(&x, &attention));
+                let x = self.norm1.forward(&add(&x, &attention, 0));
                 let feed_forward = Branch::new(self.feed_forward.forward(&x, pass), scale2);
-                let residual = add(&x, &feed_forward);
+                let residual = add(&x, &feed_forward, 1);
                 BlockOutput { attention, feed_forward, out: self.norm2.forward(&residual), residual }
             }
         }

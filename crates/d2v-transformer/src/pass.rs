@@ -8,8 +8,8 @@ use tch::{Kind, Tensor};
 pub enum Pass {
     /// No dropout of any kind: teacher, evaluation.
     Eval,
-    /// With the configured dropouts. Dropout and drop path draw from libtorch's generator, which the caller seeds per
-    /// step; `key` (a mix of seed and step) decides which blocks layer drop leaves out, on the host.
+    /// With the configured dropouts. Dropout draws from libtorch's generator, which the caller seeds per step; `key`
+    /// (a mix of seed and step) decides which blocks layer drop and which branches drop path leave out, on the host.
     Train {
         /// Mix of everything the pass belongs to.
         key: u64,
@@ -35,61 +35,98 @@ impl Pass {
         if rate > 0.0 && self.is_training() { x.dropout(rate, true) } else { x }
     }
 
-    /// Drop path: zeroes the branch for a whole sample and scales the others up by `1 / (1 - rate)`.
+    /// Drop path (stochastic depth): the factor of each sample's branch, 0 with probability `rate` and else
+    /// `1 / (1 - rate)`; `None` where nothing is dropped.
     ///
-    /// `samples` is the number of samples in the batch; `sample_m`, where rows were chosen, the sample of each row.
-    pub(crate) fn drop_path(
+    /// Drawn on the host from the pass's key, the block and which of its branches it is, so that neither other
+    /// threads nor the kind of device change it. Shape `[B, 1, 1]`, or `[M, 1]` with `sample_m`, the sample of each
+    /// chosen row.
+    pub(crate) fn kept_paths(
         self,
-        branch: Tensor,
         rate: f64,
-        samples: i64,
+        place: BranchPlace,
+        like: &Tensor,
         sample_m: Option<&Tensor>,
-    ) -> Tensor {
-        if rate == 0.0 || !self.is_training() {
-            return branch;
+    ) -> Option<Tensor> {
+        let Pass::Train { key } = self else { return None };
+        if rate == 0.0 {
+            return None;
         }
-        let kept_b = Tensor::rand([samples], (Kind::Float, branch.device())).ge(rate).to_kind(branch.kind())
-            / (1.0 - rate);
-        match sample_m {
-            Some(sample_m) => branch * kept_b.index_select(0, sample_m).unsqueeze(-1),
-            None => branch * kept_b.view([samples, 1, 1]),
-        }
+        let factor = |sample: i64| {
+            let draw = unit(&[key, place.block as u64, place.branch as u64, sample as u64]);
+            if draw < rate { 0.0 } else { (1.0 / (1.0 - rate)) as f32 }
+        };
+        let kept: Vec<f32> = (0..place.samples).map(factor).collect();
+        // Not waited for: the copy is read behind it on the same stream.
+        let kept_b = Tensor::from_slice(&kept).to_device_(like.device(), like.kind(), true, false);
+        Some(match sample_m {
+            Some(sample_m) => kept_b.index_select(0, sample_m).unsqueeze(-1),
+            None => kept_b.view([-1, 1, 1]),
+        })
     }
+}
+
+/// A branch of a block, and how many samples pass through it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BranchPlace {
+    /// Index of the block.
+    pub block: usize,
+    /// 0 attention, 1 feed-forward.
+    pub branch: usize,
+    /// Samples in the batch.
+    pub samples: i64,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use d2v_torch::seed::seeded;
     use tch::Device;
 
+    const HOST: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+    fn kept(pass: Pass, rate: f64, place: BranchPlace, sample_m: Option<&Tensor>) -> Option<Tensor> {
+        pass.kept_paths(rate, place, &Tensor::zeros([1], HOST), sample_m)
+    }
+
     #[test]
-    fn drop_path_keeps_whole_samples_and_the_mean() {
+    fn drop_path_keeps_the_mean() {
         let (rate, samples) = (0.3, 20_000);
-        let ones = Tensor::ones([samples, 2, 3], (Kind::Float, Device::Cpu));
-        let out =
-            seeded(&[5], || Pass::Train { key: 0 }.drop_path(ones.shallow_clone(), rate, samples, None));
-        let per_sample = out.amin([1, 2], false);
-        assert!(per_sample.equal(&out.amax([1, 2], false)), "a sample was split");
-        let mean = out.mean(Kind::Double).double_value(&[]);
+        let place = BranchPlace { block: 3, branch: 1, samples };
+        let kept_b11 = kept(Pass::Train { key: 5 }, rate, place, None).unwrap();
+        assert_eq!(kept_b11.size(), [samples, 1, 1]);
+        let either = kept_b11.eq(0.0).logical_or(&kept_b11.eq((1.0 / (1.0 - rate)) as f32 as f64));
+        assert!(bool::try_from(either.all()).unwrap(), "neither dropped nor scaled up");
+        let mean = kept_b11.mean(Kind::Double).double_value(&[]);
         // Standard error of a Bernoulli(0.7) mean, divided by 0.7.
         let bound = 5.0 * (rate / (1.0 - rate) / samples as f64).sqrt();
         assert!((mean - 1.0).abs() < bound, "mean {mean}");
-        assert!(Pass::Eval.drop_path(ones.shallow_clone(), rate, samples, None).equal(&ones), "evaluation");
+        assert!(kept(Pass::Eval, rate, place, None).is_none(), "evaluation");
+        assert!(kept(Pass::Train { key: 5 }, 0.0, place, None).is_none(), "rate 0");
+    }
+
+    #[test]
+    fn branches_and_passes_are_dropped_on_their_own() {
+        let draw = |key, block, branch| {
+            let place = BranchPlace { block, branch, samples: 200 };
+            kept(Pass::Train { key }, 0.5, place, None).unwrap()
+        };
+        let one = draw(1, 2, 0);
+        assert!(one.equal(&draw(1, 2, 0)), "the same place");
+        for (other, what) in [(draw(1, 2, 1), "branch"), (draw(1, 3, 0), "block"), (draw(2, 2, 0), "pass")] {
+            // Independent fair coins agree in 100 of 200, standard deviation 7.
+            let agree = one.eq_tensor(&other).sum(Kind::Int64).int64_value(&[]);
+            assert!((65..=135).contains(&agree), "another {what} agrees in {agree} of 200");
+        }
     }
 
     #[test]
     fn chosen_rows_follow_their_samples() {
         let sample_m = Tensor::from_slice(&[0i64, 0, 1, 1, 1, 2]);
-        let ones = Tensor::ones([6, 4], (Kind::Float, Device::Cpu));
         for key in 0..20 {
-            let pass = Pass::Train { key };
-            let out = seeded(&[key], || pass.drop_path(ones.shallow_clone(), 0.5, 3, Some(&sample_m)));
-            let row = |i: i64| out.get(i);
-            assert!(
-                row(0).equal(&row(1)) && row(2).equal(&row(3)) && row(3).equal(&row(4)),
-                "rows of one sample"
-            );
+            let place = BranchPlace { block: 0, branch: 0, samples: 3 };
+            let kept_b = kept(Pass::Train { key }, 0.5, place, None).unwrap().view([3]);
+            let kept_m1 = kept(Pass::Train { key }, 0.5, place, Some(&sample_m)).unwrap();
+            assert!(kept_m1.equal(&kept_b.index_select(0, &sample_m).unsqueeze(-1)), "rows of one sample");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::unit::TextUnit;
 use crate::error::Error;
+use crate::transform::check_setting;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -59,15 +60,11 @@ impl TextOptions {
 }
 
 pub(super) fn check_max_tokens(max_tokens: usize) -> Result<(), Error> {
-    check("max_tokens", max_tokens as u64, (3..=1 << 20).contains(&max_tokens), "must be 3 to 1048576")
+    check_setting("max_tokens", max_tokens, |count| (3..=1 << 20).contains(&count), "must be 3 to 1048576")
 }
 
 pub(super) fn check_max_line_bytes(bytes: u64) -> Result<(), Error> {
-    check("max_line_bytes", bytes, (1..=1 << 32).contains(&bytes), "must be 1 to 2^32")
-}
-
-pub(super) fn check(setting: &'static str, value: u64, holds: bool, rule: &'static str) -> Result<(), Error> {
-    if holds { Ok(()) } else { Err(Error::Setting { setting, value: value.to_string(), rule }) }
+    check_setting("max_line_bytes", bytes, |bytes| (1..=1 << 32).contains(&bytes), "must be 1 to 2^32")
 }
 
 /// Where documents end in a .txt file. A line of a .jsonl file is always one document.

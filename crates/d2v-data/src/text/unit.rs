@@ -1,7 +1,7 @@
 //! What a token is: no unit is built in, all go the same way.
 
-use super::options::check;
 use crate::error::Error;
+use crate::transform::check_setting;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -74,6 +74,6 @@ impl TextUnit {
             }
             Self::Unigram { vocabulary } => (vocabulary, 16, "must be 16 to 1000000"),
         };
-        check("vocabulary", vocabulary as u64, (least..=1_000_000).contains(&vocabulary), rule)
+        check_setting("vocabulary", vocabulary, |size| (least..=1_000_000).contains(&size), rule)
     }
 }

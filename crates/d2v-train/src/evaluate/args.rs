@@ -219,10 +219,10 @@ mod tests {
 
     #[test]
     fn the_examples_of_the_help_are_accepted() {
-        for text in [PROBE_EXAMPLES, EMBED_EXAMPLES] {
+        for (text, examples) in [(PROBE_EXAMPLES, 5), (EMBED_EXAMPLES, 3)] {
             let lines = text.lines().filter_map(|line| line.strip_prefix("  d2v "));
             let commands: Vec<&str> = lines.map(|line| line.split(" >").next().unwrap_or(line)).collect();
-            assert!(commands.len() >= 3, "{commands:?}");
+            assert_eq!(commands.len(), examples, "{commands:?}");
             for command in commands {
                 parse(command).unwrap_or_else(|error| panic!("{command}: {error}"));
             }
