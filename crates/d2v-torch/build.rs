@@ -1,4 +1,4 @@
-//! Compiles `native/d2v_native.cpp` against the libtorch that `torch-sys` found, and lets every program that
+//! Compiles `native/` against the libtorch that `torch-sys` found, and lets every program that
 //! links this crate find it when cargo starts it.
 
 use std::error::Error;
@@ -17,12 +17,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn compile_native(library_folder: &Path) {
-    println!("cargo::rerun-if-changed=native/d2v_native.cpp");
+    println!("cargo::rerun-if-changed=native");
     let include = library_folder.join("../include");
     cc::Build::new()
         .cpp(true)
         .std("c++17")
         .file("native/d2v_native.cpp")
+        .file("native/checkpoint.cpp")
+        .file("native/cpu_cache.cpp")
+        .file("native/feed_forward.cpp")
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .define("_GLIBCXX_USE_CXX11_ABI", "1")

@@ -23,26 +23,10 @@
 #include <cstring>
 #include <exception>
 #include <vector>
-#if defined(__GLIBC__)
-#include <malloc.h>
-#endif
+
+#include "guarded.h"
 
 namespace {
-
-// Runs `body`; turns what it throws into a message.
-template <typename Body>
-char* guarded(Body&& body) {
-  try {
-    body();
-    return nullptr;
-  } catch (const c10::Error& error) {
-    return strdup(error.what_without_backtrace());
-  } catch (const std::exception& error) {
-    return strdup(error.what());
-  } catch (...) {
-    return strdup("libtorch threw something that is not an exception");
-  }
-}
 
 std::vector<at::Tensor> list(void* const* tensors, size_t count) {
   std::vector<at::Tensor> out;
@@ -166,17 +150,6 @@ char* d2v_cuda_memory(int device, int64_t* allocated, int64_t* peak, int64_t* to
 
 char* d2v_cuda_reset_peak(int device) {
   return guarded([&] { c10::getDeviceAllocator(at::kCUDA)->resetPeakStats(static_cast<c10::DeviceIndex>(device)); });
-}
-
-// Lets glibc keep freed blocks of any size for reuse: a training step frees and asks for the same sizes over and
-// over, and giving each back to the kernel costs a page fault per 4 KiB at every step.
-bool d2v_keep_freed_memory() {
-#if defined(__GLIBC__)
-  return mallopt(M_MMAP_THRESHOLD, 1 << 30) == 1 && mallopt(M_TRIM_THRESHOLD, 2147483647) == 1 &&
-         mallopt(M_TOP_PAD, 64 << 20) == 1;
-#else
-  return false;
-#endif
 }
 
 }  // extern "C"

@@ -4,6 +4,14 @@ use crate::{Error, Result};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use tch::Tensor;
 
+/// Runs a closure on `count` tensors and writes a new one to `out`, or returns a message.
+pub(crate) type RunBody = unsafe extern "C" fn(
+    closure: *mut c_void,
+    inputs: *const *const c_void,
+    count: usize,
+    out: *mut *mut c_void,
+) -> *mut c_char;
+
 #[expect(unsafe_code, reason = "declarations of the C++ functions compiled by build.rs")]
 unsafe extern "C" {
     pub(crate) fn d2v_libtorch_version() -> *const c_char;
@@ -60,7 +68,26 @@ unsafe extern "C" {
         total: *mut i64,
     ) -> *mut c_char;
     pub(crate) fn d2v_cuda_reset_peak(device: c_int) -> *mut c_char;
-    pub(crate) fn d2v_keep_freed_memory() -> bool;
+    pub(crate) fn d2v_feed_forward(
+        x: *const c_void,
+        w1: *const c_void,
+        b1: *const c_void,
+        w2: *const c_void,
+        b2: *const c_void,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
+    pub(crate) fn d2v_checkpoint(
+        inputs: *const *const c_void,
+        count: usize,
+        closure: *mut c_void,
+        run: RunBody,
+        drop: unsafe extern "C" fn(closure: *mut c_void),
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
+    pub(crate) fn d2v_message(text: *const c_char) -> *mut c_char;
+    pub(crate) fn d2v_cache_cpu_memory() -> bool;
+    pub(crate) fn d2v_cpu_memory(live: *mut i64, kept: *mut i64, peak: *mut i64);
+    pub(crate) fn d2v_release_cpu_memory();
 }
 
 /// Turns the message of a C++ function into a [`Result`] and frees it.

@@ -4,6 +4,9 @@
 //! - [`adamw`]: one AdamW step over many tensors in one kernel, with a state that can be saved.
 //! - [`foreach`]: interpolate, copy, scale, zero and measure many tensors in one call.
 //! - [`autocast`]: low precision for a closure.
+//! - [`checkpoint`]: activations made again in the backward pass instead of being kept.
+//! - [`fused`]: several operators as one that keeps less for the backward pass.
+//! - [`cpu_memory`]: memory of large CPU tensors kept for reuse; figures of it.
 //! - [`cuda`]: CUDA found at run time; memory figures.
 //! - [`bytes`]: tensors as bytes and back, bit for bit.
 //! - [`settings`]: process-wide switches of libtorch.
@@ -13,10 +16,13 @@
 pub mod adamw;
 pub mod autocast;
 pub mod bytes;
+pub mod checkpoint;
+pub mod cpu_memory;
 pub mod cuda;
 mod error;
 mod ffi;
 pub mod foreach;
+pub mod fused;
 pub mod params;
 pub mod seed;
 pub mod settings;

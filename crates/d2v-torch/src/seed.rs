@@ -1,5 +1,6 @@
 //! Seeds as functions of what they are for, so that no random state has to be carried.
 
+use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 
 /// One 64-bit value from several, by SplitMix64's finaliser (Steele, Lea and Flood 2014): each part changes every bit.
@@ -22,12 +23,27 @@ pub fn of_text(text: &str) -> u64 {
 
 /// Runs `draw` right after seeding libtorch's generators (CPU and, where loaded, CUDA) with a mix of `parts`, one
 /// thread at a time: the generators are shared by all threads, and another's draw in between would change the values.
-/// `draw` must not call this again.
+/// Inside of `draw`, a further call seeds anew, and what follows it draws on from there.
 pub fn seeded<T>(parts: &[u64], draw: impl FnOnce() -> T) -> T {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    thread_local!(static INSIDE: Cell<bool> = const { Cell::new(false) });
+    /// Leaves on unwinding too.
+    struct Inside;
+    impl Drop for Inside {
+        fn drop(&mut self) {
+            INSIDE.set(false);
+        }
+    }
+
+    let outermost = (!INSIDE.get()).then(|| {
+        let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        INSIDE.set(true);
+        (Inside, guard)
+    });
     tch::manual_seed(mix(parts) as i64);
-    draw()
+    let out = draw();
+    drop(outermost);
+    out
 }
 
 /// A number in `[0, 1)` from a mix of `parts`.
@@ -54,6 +70,14 @@ mod tests {
         for (i, a) in all.iter().enumerate() {
             assert!(all[i + 1..].iter().all(|b| b != a), "collision at {i}");
         }
+    }
+
+    #[test]
+    fn a_seed_within_a_seed_starts_anew() {
+        let draw = || tch::Tensor::rand([3], (tch::Kind::Float, tch::Device::Cpu));
+        let alone = seeded(&[2], draw);
+        assert!(seeded(&[1], || (draw(), seeded(&[2], draw)).1).equal(&alone), "nested");
+        assert!(seeded(&[2], draw).equal(&alone), "afterwards");
     }
 
     #[test]

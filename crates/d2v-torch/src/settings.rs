@@ -1,4 +1,4 @@
-//! Process-wide switches of libtorch, and of the allocator under it.
+//! Process-wide switches of libtorch.
 
 use crate::Result;
 use crate::ffi::{self, check};
@@ -29,16 +29,4 @@ pub fn set_tf32(on: bool) -> Result<()> {
     #[expect(unsafe_code, reason = "call into d2v_native.cpp")]
     // SAFETY: takes a plain flag.
     check(unsafe { ffi::d2v_set_tf32(on) })
-}
-
-/// Lets the C allocator keep freed memory for reuse, so that a step does not page the same memory in again.
-///
-/// Call once at the start of a program. Returns whether the allocator took it (glibc only); the peak of memory is
-/// then what the process keeps.
-pub fn keep_freed_memory() -> bool {
-    #[expect(unsafe_code, reason = "call into d2v_native.cpp")]
-    // SAFETY: sets three numbers of glibc's allocator; safe at any time.
-    unsafe {
-        ffi::d2v_keep_freed_memory()
-    }
 }

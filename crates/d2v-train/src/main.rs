@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         .with_ansi(console.is_terminal())
         .with_writer(console.clone())
         .init();
-    d2v_torch::settings::keep_freed_memory();
+    d2v_torch::cpu_memory::cache();
     let result = match arguments.command {
         Command::Pretrain(args) => pretrain::run(&args, &console),
         Command::Masks(args) => masks::run(&args),

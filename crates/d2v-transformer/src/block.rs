@@ -90,13 +90,16 @@ impl Block {
     ///
     /// Pre-norm: `x += g1·attn(norm1(x)); x += g2·ffn(norm2(x))`. Post-norm: `x = norm1(x + attn(x));
     /// x = norm2(x + ffn(x))` (spec 2.1, 2.2).
+    ///
+    /// # Errors
+    /// If shapes or kinds do not fit.
     pub fn forward(
         &self,
         x_bld: &Tensor,
         mask: Option<&Tensor>,
         rows_m: Option<&Tensor>,
         pass: Pass,
-    ) -> BlockOutput {
+    ) -> Result<BlockOutput> {
         let size = x_bld.size();
         let (samples, positions) = (size[0], size[1]);
         let sample_m = rows_m.map(|rows| rows.divide_scalar_mode(positions, "floor"));
@@ -122,17 +125,17 @@ impl Block {
                 let attention = self.attention.forward(&self.norm1.forward(x_bld), mask, rows_m, pass);
                 let attention = Branch::new(attention, scale1);
                 let x = add(&x, &attention, 0);
-                let feed_forward = self.feed_forward.forward(&self.norm2.forward(&x), pass);
+                let feed_forward = self.feed_forward.forward(&self.norm2.forward(&x), pass)?;
                 let feed_forward = Branch::new(feed_forward, scale2);
                 let out = add(&x, &feed_forward, 1);
-                BlockOutput { attention, feed_forward, residual: out.shallow_clone(), out }
+                Ok(BlockOutput { attention, feed_forward, residual: out.shallow_clone(), out })
             }
             BlockOrder::PostNorm => {
                 let attention = Branch::new(self.attention.forward(x_bld, mask, rows_m, pass), scale1);
                 let x = self.norm1.forward(&add(&x, &attention, 0));
-                let feed_forward = Branch::new(self.feed_forward.forward(&x, pass), scale2);
+                let feed_forward = Branch::new(self.feed_forward.forward(&x, pass)?, scale2);
                 let residual = add(&x, &feed_forward, 1);
-                BlockOutput { attention, feed_forward, out: self.norm2.forward(&residual), residual }
+                Ok(BlockOutput { attention, feed_forward, out: self.norm2.forward(&residual), residual })
             }
         }
     }

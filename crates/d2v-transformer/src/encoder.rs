@@ -105,7 +105,7 @@ impl Transformer {
                 _ => None,
             };
             gathered = rows.is_some();
-            x = block.forward(&x, mask.as_ref(), rows, pass).out;
+            x = block.forward(&x, mask.as_ref(), rows, pass)?.out;
             if let Some(watch) = &mut watch {
                 watch(index, x.detach());
             }
@@ -139,7 +139,7 @@ impl Transformer {
         let (mut x, mask) = self.enter(tokens, Pass::Eval)?;
         let mut taken = Vec::with_capacity(layers.len());
         for (index, block) in self.blocks[..layers.end].iter().enumerate() {
-            let output = block.forward(&x, mask.as_ref(), None, Pass::Eval);
+            let output = block.forward(&x, mask.as_ref(), None, Pass::Eval)?;
             x = output.out.shallow_clone();
             if layers.contains(&index) {
                 taken.push(what.of(output));
@@ -156,7 +156,7 @@ impl Transformer {
         let (mut x, mask) = self.enter(tokens, pass)?;
         let mut outputs = Vec::with_capacity(self.blocks.len());
         for block in &self.blocks {
-            let output = block.forward(&x, mask.as_ref(), None, pass);
+            let output = block.forward(&x, mask.as_ref(), None, pass)?;
             x = output.out.shallow_clone();
             outputs.push(output);
         }

@@ -2,7 +2,7 @@
 
 use crate::linear::Linear;
 use crate::{Pass, Result, TransformerConfig};
-use d2v_torch::Scope;
+use d2v_torch::{Scope, fused};
 use tch::Tensor;
 
 /// `fc2(gelu(fc1(x)))`.
@@ -29,8 +29,11 @@ impl FeedForward {
     }
 
     /// `[.., D]` to `[.., D]`.
-    pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Tensor {
-        let hidden = self.fc1.forward(x).gelu("none");
-        self.fc2.forward(&pass.dropout(hidden, self.activation_dropout))
+    pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        if self.activation_dropout > 0.0 && pass.is_training() {
+            let hidden = self.fc1.forward(x).gelu("none");
+            return Ok(self.fc2.forward(&pass.dropout(hidden, self.activation_dropout)));
+        }
+        Ok(fused::feed_forward(x, self.fc1.map(), self.fc2.map())?)
     }
 }

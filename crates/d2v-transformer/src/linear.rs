@@ -1,6 +1,7 @@
 //! `y = x Wᵀ + b`.
 
 use crate::Result;
+use d2v_torch::fused::LinearMap;
 use d2v_torch::{Init, Scope};
 use tch::Tensor;
 
@@ -26,5 +27,10 @@ impl Linear {
     /// Maps the last axis from `fan_in` to `fan_out`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, Some(&self.bias))
+    }
+
+    /// Weight and bias.
+    pub(crate) fn map(&self) -> LinearMap<'_> {
+        LinearMap { weight: &self.weight, bias: &self.bias }
     }
 }

@@ -1,7 +1,7 @@
 //! Training or evaluation, and the randomness of a training pass.
 
 use d2v_torch::seed::unit;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// How the network is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
