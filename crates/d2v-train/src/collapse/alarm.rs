@@ -127,7 +127,7 @@ fn of_targets(config: &CollapseConfig, state: &WatchState, seen: &Observation) -
 
 fn of_predictions(config: &CollapseConfig, state: &WatchState, seen: &Observation) -> Vec<Alarm> {
     let mut alarms = Vec::new();
-    if seen.prediction_std < config.min_prediction_std {
+    if seen.step >= config.prediction_grace_steps && seen.prediction_std < config.min_prediction_std {
         alarms.push(Alarm::PredictionFlat { std: seen.prediction_std, min: config.min_prediction_std });
     }
     if let Some(lowest) = state.lowest_loss

@@ -183,6 +183,19 @@ fn runs_that_learned_are_left_alone() {
         ..Recorded::HEALTHY
     };
     check_never_flagged("log-mel speech", &log_mel);
+    // tests/program/small-speech.toml, seed 1: before it learns, the student predicts next to nothing but the mean.
+    let slow_start = Recorded {
+        last_step: 239,
+        rank_limit: 64.0,
+        loss: &[(0, 11.9), (40, 2.51), (240, 1.91)],
+        r2: &[(0, -3.31), (40, -0.012), (100, -0.004), (239, 0.269)],
+        position_share: &[(0, 0.04), (239, 0.06)],
+        effective_rank: &[(0, 28.5), (239, 22.2)],
+        target_std: &[(0, 0.585)],
+        prediction_std: &[(0, 0.47), (40, 0.0095), (60, 0.0085), (80, 0.0087), (100, 0.0137), (239, 0.283)],
+        ..Recorded::HEALTHY
+    };
+    check_never_flagged("speech before it learns", &slow_start);
 }
 
 #[test]
