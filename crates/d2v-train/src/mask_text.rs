@@ -46,7 +46,9 @@ pub fn line_text(hidden: &[bool], columns: usize, glyphs: MaskGlyphs) -> String 
 pub fn sound_text(levels: &[f32], hidden: &[bool], columns: usize, glyphs: MaskGlyphs) -> String {
     let columns = columns.max(1);
     let lines = levels.chunks(columns).zip(hidden.chunks(columns));
-    lines.map(|(levels, hidden)| loudness(levels, glyphs) + "\n" + &line_text(hidden, columns, glyphs)).collect()
+    lines
+        .map(|(levels, hidden)| loudness(levels, glyphs) + "\n" + &line_text(hidden, columns, glyphs))
+        .collect()
 }
 
 /// Eight steps of a bar, or the figures 0 to 7.

@@ -51,7 +51,8 @@ impl MaskedWords {
         let mut pieces = Vec::new();
         let mut start = 0;
         while start < ids.len() {
-            let together = if chosen[start] { 1 } else { chosen[start..].iter().take_while(|&&c| !c).count() };
+            let together =
+                if chosen[start] { 1 } else { chosen[start..].iter().take_while(|&&c| !c).count() };
             let end = start + together;
             let mut lead = match start.checked_sub(1) {
                 Some(before) => between(tokenizer, ids[before], ids[start])?,
@@ -97,7 +98,8 @@ impl MaskedWords {
     /// What the marks mean that occur in some texts.
     pub fn legend<'a>(texts: impl IntoIterator<Item = &'a Self>, glyphs: MaskGlyphs) -> String {
         let (fill, [open, close], [kept_open, kept_close]) = marks(glyphs);
-        let fates: Vec<Fate> = texts.into_iter().flat_map(|text| &text.pieces).map(|piece| piece.fate).collect();
+        let fates: Vec<Fate> =
+            texts.into_iter().flat_map(|text| &text.pieces).map(|piece| piece.fate).collect();
         let meanings = [
             (Fate::Masked, format!("{fill}{fill}{fill} hidden")),
             (Fate::Replaced, format!("{open}word{close} another in its place")),

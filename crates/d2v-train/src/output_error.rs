@@ -62,7 +62,9 @@ pub enum OutputError {
         width: u32,
     },
     /// A mask does not fit the frames of its sound.
-    #[error("a mask of {got} positions does not fit a sound of {samples} samples, which makes {frames} frames")]
+    #[error(
+        "a mask of {got} positions does not fit a sound of {samples} samples, which makes {frames} frames"
+    )]
     FrameCount {
         /// Positions given.
         got: usize,

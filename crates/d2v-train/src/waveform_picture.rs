@@ -8,7 +8,7 @@ use image::{Rgb, RgbImage, Rgba, RgbaImage};
 use std::ops::Range;
 
 /// Space around the sheet, in pixels.
-pub const MARGIN_PX: u32 = 14;
+pub const MARGIN_PX: u32 = 22;
 /// Ground of a waveform where frames are hidden; where they are visible it is [`VISIBLE_GROUND`].
 pub const HIDDEN_GROUND: Rgb<u8> = Rgb([252, 224, 196]);
 /// Ground of a waveform where frames are visible.
@@ -181,7 +181,7 @@ fn draw_axis(sheet: &mut RgbImage, sound: &MaskedSound, frame_px: u32, top: u32)
         let x = MARGIN_PX + x.max(0.0) as u32;
         (top..top + TICK_PX).for_each(|y| sheet.put_pixel(x, y, AXIS));
         let decimals = if step < 0.1 { 2 } else { usize::from(step < 1.0) };
-        write_figures(sheet, &format!("{seconds:.decimals$}s"), x, top + TICK_PX + 3);
+        write_figures(sheet, &format!("{seconds:.decimals$} s"), x, top + TICK_PX + 3);
     }
 }
 
@@ -201,7 +201,7 @@ const FIGURES: [(char, [u8; 5]); 12] = [
     ('4', [0b101, 0b101, 0b111, 0b001, 0b001]),
     ('5', [0b111, 0b100, 0b111, 0b001, 0b111]),
     ('6', [0b111, 0b100, 0b111, 0b101, 0b111]),
-    ('7', [0b111, 0b001, 0b001, 0b001, 0b001]),
+    ('7', [0b111, 0b001, 0b010, 0b010, 0b010]),
     ('8', [0b111, 0b101, 0b111, 0b101, 0b111]),
     ('9', [0b111, 0b101, 0b111, 0b001, 0b111]),
     ('.', [0b000, 0b000, 0b000, 0b000, 0b010]),
@@ -298,7 +298,8 @@ mod tests {
 
     #[test]
     fn marks_are_round_seconds() {
-        for (least, step) in [(0.001, 0.01), (0.03, 0.05), (0.07, 0.1), (0.5, 0.5), (1.1, 2.0), (70.0, 100.0)] {
+        for (least, step) in [(0.001, 0.01), (0.03, 0.05), (0.07, 0.1), (0.5, 0.5), (1.1, 2.0), (70.0, 100.0)]
+        {
             assert!((tick_seconds(least) - step).abs() < 1e-9, "{least}: {}", tick_seconds(least));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::clue;
 use super::config::CollapseConfig;
 use super::observation::{Observation, Stage};
 use super::watch::WatchState;
@@ -127,7 +128,10 @@ fn of_targets(config: &CollapseConfig, state: &WatchState, seen: &Observation) -
 
 fn of_predictions(config: &CollapseConfig, state: &WatchState, seen: &Observation) -> Vec<Alarm> {
     let mut alarms = Vec::new();
-    if seen.step >= config.prediction_grace_steps && seen.prediction_std < config.min_prediction_std {
+    let ran_away =
+        clue::largest_growth(state, seen).is_some_and(|(_, growth)| growth >= config.activation_growth);
+    let judged = ran_away || seen.step >= config.prediction_grace_steps;
+    if judged && seen.prediction_std < config.min_prediction_std {
         alarms.push(Alarm::PredictionFlat { std: seen.prediction_std, min: config.min_prediction_std });
     }
     if let Some(lowest) = state.lowest_loss

@@ -39,9 +39,10 @@ pub struct CollapseConfig {
     /// Alarm when the deviation of the predictions over tokens is below this; 0 turns it off. Default 0.01, the
     /// reference's.
     pub min_prediction_std: f64,
-    /// Flat predictions raise no alarm before this step, nor within the grace. Default 300: a student first unlearns its
-    /// random outputs, and healthy runs on speech then predict little but the mean for a hundred updates (deviation down
-    /// to 0.004). One that is stuck there is found before by its blocks ([`CollapseConfig::min_raw_std`]).
+    /// Flat predictions alone raise no alarm before this step. Default 300: a student first unlearns its random outputs,
+    /// and healthy runs on speech then predict little but the mean for a hundred updates (deviation down to 0.004). It
+    /// is told from a student that has jumped to a constant by its blocks, which have not run away
+    /// ([`CollapseConfig::activation_growth`]).
     pub prediction_grace_steps: u64,
     /// Alarm when the deviation of a stage over the positions of a sequence, before any normalisation, is below this
     /// *and* below a tenth of its start. Default 1e-3, where instance norm no longer restores the spread.

@@ -157,7 +157,8 @@ impl Args {
                 (run.mask.clone(), run.clone(), asked.unwrap_or_else(usual))
             }
             Some(kind) => {
-                let name = kind.to_possible_value().context("every sampler has a name")?.get_name().to_owned();
+                let name =
+                    kind.to_possible_value().context("every sampler has a name")?.get_name().to_owned();
                 let source = Source::built_in(format!("the sampler {name}"), format!("kind = \"{name}\""));
                 let sampler: MaskConfig = settings::load(&source, &self.recipe.overrides)?;
                 let data = RecipeArgs { data: self.recipe.data.clone(), ..RecipeArgs::default() };
@@ -185,7 +186,6 @@ impl Args {
 impl Request {
     fn previews(&self, args: &Args) -> anyhow::Result<Previews> {
         let rows = usize::try_from(args.rows).unwrap_or(usize::MAX);
-        let without_data = "to draw masks without samples, give --len N";
         match self.subject {
             Subject::Positions => {
                 let ids: Vec<u64> = (0..args.rows).collect();
@@ -194,7 +194,7 @@ impl Request {
                     Positions::Line { .. } => None,
                 };
                 let masks = self.masks(args.epoch, &ids)?;
-                Ok(Previews { ids, masks, samples: Samples::None { grid_width } })
+                Ok(Previews { ids, names: Vec::new(), masks, samples: Samples::None { grid_width } })
             }
             Subject::Files => {
                 let pictures: Vec<RgbImage> =
@@ -208,8 +208,8 @@ impl Request {
                 let masks = self.masks(args.epoch, &ids)?;
                 previews::lay(ids, pictures, masks, self.positions)
             }
-            Subject::Sounds => previews::sounds(&self.run, args.epoch, rows).context(without_data),
-            Subject::Words => previews::words(&self.run, None, args.epoch, rows).context(without_data),
+            Subject::Sounds => previews::sounds(&self.run, args.epoch, rows),
+            Subject::Words => previews::words(&self.run, None, args.epoch, rows),
         }
     }
 
@@ -250,7 +250,8 @@ fn describe(previews: &Previews, glyphs: MaskGlyphs) -> String {
     let mut text = String::new();
     for (index, (id, mask)) in previews.ids.iter().zip(&previews.masks).enumerate() {
         let hidden = mask.row(0);
-        text += &format!("sample {id}: {}\n", mask_statistics(mask));
+        let name = previews.names.get(index).map(|name| format!(", {name}")).unwrap_or_default();
+        text += &format!("sample {id}{name}: {}\n", mask_statistics(mask));
         text += &match &previews.samples {
             Samples::Pictures { grid_width, .. } | Samples::None { grid_width: Some(grid_width) } => {
                 grid_text(hidden, *grid_width, glyphs)
@@ -262,7 +263,8 @@ fn describe(previews: &Previews, glyphs: MaskGlyphs) -> String {
         text.push('\n');
     }
     if let Samples::Words(words) = &previews.samples {
-        text += &format!("{}\n", MaskedWords::legend(words, glyphs));
+        let legend = MaskedWords::legend(words, glyphs);
+        text += &if legend.is_empty() { legend } else { legend + "\n" };
     }
     let counts = previews.masks.iter().map(Mask::total_hidden);
     let (least, most) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
@@ -408,8 +410,7 @@ mod tests {
         for line in
             ["--kind random --set mask_porb=0.5", "--kind blocks --len 9", "--kind random --set mask_prob=2"]
         {
-            let error =
-                parse(line).resolve().and_then(|request| request.previews(&parse(line))).unwrap_err();
+            let error = parse(line).resolve().and_then(|request| request.previews(&parse(line))).unwrap_err();
             assert_eq!(Exit::of(&error), Exit::Usage, "{line}: {error:#}");
         }
         assert!(grid("14").is_err() && grid("0x3").is_err() && line("0").is_err(), "positions");

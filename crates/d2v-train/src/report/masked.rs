@@ -21,9 +21,10 @@ pub(super) fn section(samples: Option<&MaskedSamples>) -> Markup {
             "The waveform with what is hidden from the student shaded; below it the frames that the network sees, and \
              seconds.",
         ),
-        MaskedSamples::Words { .. } => {
-            ("Text and its masks", "The text with what is hidden from the student: it must guess these words from the others.")
-        }
+        MaskedSamples::Words { .. } => (
+            "Text and its masks",
+            "What is hidden from the student, which has to predict what the teacher makes of it.",
+        ),
     };
     html! {
         section {

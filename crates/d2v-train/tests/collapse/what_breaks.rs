@@ -38,6 +38,25 @@ fn learning_rate_twenty_times_too_high_without_warmup() {
 }
 
 #[test]
+fn a_young_student_that_jumps_to_a_constant() {
+    // tests/program/small.toml, learning rate 3e-2 without warm-up or clipping: the targets have not followed yet.
+    let run = Recorded {
+        lr: 3e-2,
+        warmup_fraction: 0.0,
+        last_step: 239,
+        rank_limit: 64.0,
+        effective_rank: &[(0, 27.5), (100, 12.4), (239, 5.5)],
+        block_std: &[(0, 0.44), (20, 8.4), (60, 9.7), (200, 2.6), (239, 7.1)],
+        prediction_std: &[(0, 0.47), (20, 0.032), (60, 0.011), (80, 0.0087), (120, 0.0085), (239, 0.0086)],
+        target_std: &[(0, 0.99)],
+        position_share: &[(0, 0.06)],
+        r2: &[(0, -1.0), (60, -0.006), (239, -0.014)],
+        ..Recorded::HEALTHY
+    };
+    check_flagged("constant predictions", &run, 80, RunState::Collapsed, Scenario::LearningRate);
+}
+
+#[test]
 fn tau_zero_on_fashion_mnist() {
     let run = Recorded {
         tau: 0.0,

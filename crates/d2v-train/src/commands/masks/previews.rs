@@ -18,6 +18,8 @@ use std::sync::Arc;
 pub(super) struct Previews {
     /// The samples.
     pub ids: Vec<u64>,
+    /// What the data calls each; empty where none is read.
+    pub names: Vec<String>,
     /// A mask of one row for each.
     pub masks: Vec<Mask>,
     /// What is below the masks, in the same order.
@@ -55,16 +57,21 @@ pub(super) fn sounds(config: &RunConfig, epoch: u64, count: usize) -> anyhow::Re
         RawSample::Audio(sound) => Some(sound),
         RawSample::Image(_) | RawSample::Text(_) => None,
     });
-    let EncoderConfig::Audio(encoder) = &config.model.encoder else { anyhow::bail!("no front end for sound") };
+    let EncoderConfig::Audio(encoder) = &config.model.encoder else {
+        anyhow::bail!("no front end for sound")
+    };
     let masks = Masks::new(config, None)?;
-    let (mut ids, mut drawn, mut sounds) = (Vec::new(), Vec::new(), Vec::new());
-    for (id, sound) in samples {
+    let (mut drawn, mut sounds) = (Vec::new(), Vec::new());
+    let (mut ids, mut names) = (Vec::new(), Vec::new());
+    for (index, sound) in samples {
+        let id = data.id(index);
         let mask = masks.preview(epoch, &[id], Waveform::len(&sound) as i64)?;
         sounds.push(MaskedSound::new(sound, encoder, mask.row(0).to_vec())?);
         ids.push(id);
+        names.push(data.name(index));
         drawn.push(mask);
     }
-    Ok(Previews { ids, masks: drawn, samples: Samples::Sounds(sounds) })
+    Ok(Previews { ids, names, masks: drawn, samples: Samples::Sounds(sounds) })
 }
 
 /// The first `count` blocks of text, with what training hides of them in this epoch.
@@ -84,8 +91,10 @@ pub(super) fn words(
         RawSample::Image(_) | RawSample::Audio(_) => None,
     });
     let masks = Masks::new(&resolve(config, Some(&tokenizer))?, Some(Arc::clone(&tokenizer)))?;
-    let (mut ids, mut drawn, mut words) = (Vec::new(), Vec::new(), Vec::new());
-    for (id, tokens) in samples {
+    let (mut drawn, mut words) = (Vec::new(), Vec::new());
+    let (mut ids, mut names) = (Vec::new(), Vec::new());
+    for (index, tokens) in samples {
+        let id = source.dataset.id(index);
         let length = tokens.len();
         let tokens_bl = Array2::from_shape_vec((1, length), tokens.clone())?;
         let hiding = masks.draw(epoch, &[id], &Inputs::Text { tokens_bl, lengths: vec![length] })?;
@@ -97,9 +106,10 @@ pub(super) fn words(
         });
         words.push(MaskedWords::new(&tokenizer, &tokens, &student, hidden)?);
         ids.push(id);
+        names.push(source.dataset.name(index));
         drawn.push(hiding.mask);
     }
-    Ok(Previews { ids, masks: drawn, samples: Samples::Words(words) })
+    Ok(Previews { ids, names, masks: drawn, samples: Samples::Words(words) })
 }
 
 /// The first `count` pictures of the data, with the masks of their patches.
@@ -119,10 +129,7 @@ pub(super) fn pictures(config: &RunConfig, epoch: u64, count: usize) -> anyhow::
 ///
 /// # Errors
 /// If the data cannot be opened.
-pub(super) fn first_pictures(
-    config: &RunConfig,
-    count: usize,
-) -> anyhow::Result<(Vec<u64>, Vec<RgbImage>)> {
+pub(super) fn first_pictures(config: &RunConfig, count: usize) -> anyhow::Result<(Vec<u64>, Vec<RgbImage>)> {
     let data = open_source(&config.data, Split::Train, None)?.dataset;
     let read = |sample| match sample {
         RawSample::Image(picture) => {
@@ -130,7 +137,8 @@ pub(super) fn first_pictures(
         }
         RawSample::Audio(_) | RawSample::Text(_) => None,
     };
-    Ok(first_readable(data.as_ref(), count, read).into_iter().unzip())
+    let readable = first_readable(data.as_ref(), count, read).into_iter();
+    Ok(readable.map(|(index, picture)| (data.id(index), picture)).unzip())
 }
 
 /// Lays each mask over the picture in the same place.
@@ -143,21 +151,23 @@ pub(super) fn lay(
     masks: Vec<Mask>,
     positions: Positions,
 ) -> anyhow::Result<Previews> {
-    let Positions::Grid { height, width } = positions else { anyhow::bail!("pictures need a grid of patches") };
+    let Positions::Grid { height, width } = positions else {
+        anyhow::bail!("pictures need a grid of patches")
+    };
     let pairs = pictures.into_iter().zip(&masks);
     let over = |(picture, mask): (_, &Mask)| MaskedPicture::new(picture, height, width, mask.row(0).to_vec());
     let pictures = pairs.map(over).collect::<Result<_, _>>()?;
-    Ok(Previews { ids, masks, samples: Samples::Pictures { pictures, grid_width: width } })
+    Ok(Previews { ids, names: Vec::new(), masks, samples: Samples::Pictures { pictures, grid_width: width } })
 }
 
-/// The first samples that can be read, with their ids; those that cannot are named.
+/// The first samples that can be read, with their indices; those that cannot are named.
 fn first_readable<T>(
     data: &dyn Dataset,
     count: usize,
     read: impl Fn(RawSample) -> Option<T>,
-) -> Vec<(u64, T)> {
+) -> Vec<(usize, T)> {
     let readable = (0..data.len()).filter_map(|index| match data.load(index) {
-        Ok(sample) => Some((data.id(index), read(sample)?)),
+        Ok(sample) => Some((index, read(sample)?)),
         Err(error) => {
             tracing::warn!("{} is left out: {error}", data.name(index));
             None
