@@ -64,7 +64,10 @@ impl MaskedWords {
             lead.push_str(&text[..text.len() - bare.len()]);
             let fate = fate(start);
             let shown = match fate {
-                Fate::Replaced => visible(tokenizer.text(&student[start..end])?.trim()),
+                Fate::Replaced => {
+                    let other = tokenizer.text(&student[start..end])?;
+                    visible(if other.trim().is_empty() { &other } else { other.trim() })
+                }
                 Fate::Untouched | Fate::Masked | Fate::Kept => String::new(),
             };
             pieces.push(Piece { lead: visible(&lead), text: visible(bare), fate, shown });

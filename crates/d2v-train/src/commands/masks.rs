@@ -1,5 +1,6 @@
-//! `d2v masks`, and the masked samples of a report.
+//! `d2v masks`.
 
+mod for_report;
 mod previews;
 
 use super::output::print;
@@ -12,23 +13,18 @@ use crate::mask_strip::strips;
 use crate::mask_text::{MaskGlyphs, grid_text, line_text, sound_text};
 use crate::masked_words::MaskedWords;
 use crate::picture::{SheetLayout, contact_sheet, encode_png};
-use crate::report::{MaskedSamples, Picture};
 use crate::settings::{self, Source};
 use crate::waveform_picture::waveform_sheet;
 use anyhow::{Context, bail};
 use clap::{Args as ClapArgs, ValueEnum};
-use d2v_data::{AudioTransform, Limits, Ragged, Tokenizer, Transform, decode_picture};
+use d2v_data::{Limits, Transform, decode_picture};
 use d2v_masking::{Mask, MaskConfig, MaskKey, Positions};
+pub use for_report::report_samples;
 use image::{RgbImage, RgbaImage};
 use previews::{Previews, Samples};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-/// Samples shown in a report.
-const REPORT_SAMPLES: usize = 6;
-/// Sounds shown in a report: each takes the page's whole width.
-const REPORT_SOUNDS: usize = 4;
 /// Columns after which a line of positions goes on below.
 const LINE_COLUMNS: usize = 100;
 /// Pictures given with `--image` are shrunk until their longer side has at most this many pixels.
@@ -290,47 +286,6 @@ fn mask_statistics(mask: &Mask) -> String {
             )
         }
     }
-}
-
-/// The first samples of the data with their masks of the first epoch, for a report; `tokenizer` is that of a run on text.
-///
-/// # Errors
-/// If the data cannot be read or the masks do not fit.
-pub fn report_samples(
-    config: &RunConfig,
-    tokenizer: Option<Arc<Tokenizer>>,
-) -> anyhow::Result<MaskedSamples> {
-    let previews = match &config.data.transform {
-        Transform::Image(_) => previews::pictures(config, 0, REPORT_SAMPLES)?,
-        Transform::Audio(_) => previews::sounds(config, 0, REPORT_SOUNDS)?,
-        Transform::Text(_) => previews::words(config, tokenizer, 0, REPORT_SAMPLES)?,
-    };
-    let share = percent(previews.hidden_fraction());
-    Ok(match previews.samples {
-        Samples::Sounds(sounds) => {
-            let cropped = match &config.data.transform {
-                Transform::Audio(AudioTransform { ragged: Ragged::Crop, .. }) => {
-                    " In training the samples of a batch are first cropped to the shortest."
-                }
-                _ => "",
-            };
-            let caption = format!("Samples as read: {share} of the frames are hidden.{cropped}");
-            MaskedSamples::Sounds(Picture { png: encode_png(&waveform_sheet(&sounds)?)?, caption })
-        }
-        Samples::Words(texts) => {
-            let caption = format!("Samples as in the first epoch: {share} of the tokens are hidden.");
-            MaskedSamples::Words { texts, caption }
-        }
-        Samples::Pictures { pictures, .. } => {
-            let sheet = contact_sheet(&pictures, SheetLayout { samples_per_row: 2, min_panel_px: 128 })?;
-            let caption = format!(
-                "Samples as read, the patches hidden from the student, and what is left: {share} of the positions are \
-                 hidden."
-            );
-            MaskedSamples::Pictures(Picture { png: encode_png(&sheet)?, caption })
-        }
-        Samples::None { .. } => bail!("there are no samples to show"),
-    })
 }
 
 /// A picture file, shrunk to what a sheet needs.
