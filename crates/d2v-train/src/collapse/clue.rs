@@ -65,7 +65,7 @@ pub(super) fn gather(config: &CollapseConfig, state: &WatchState, seen: &Observa
 }
 
 /// The block whose raw deviation grew most since the start, and how many times.
-pub(super) fn largest_growth(state: &WatchState, seen: &Observation) -> Option<(Stage, f64)> {
+fn largest_growth(state: &WatchState, seen: &Observation) -> Option<(Stage, f64)> {
     let growth = |(stage, start): (&Stage, &super::watch::StageStart)| {
         let now = seen.stages.get(stage)?.raw_std;
         (matches!(stage, Stage::Block(_)) && start.raw_std > 0.0).then_some((*stage, now / start.raw_std))

@@ -45,15 +45,20 @@ fn a_young_student_that_jumps_to_a_constant() {
         warmup_fraction: 0.0,
         last_step: 239,
         rank_limit: 64.0,
-        effective_rank: &[(0, 27.5), (100, 12.4), (239, 5.5)],
+        effective_rank: &[(0, 27.5), (100, 12.4), (239, 7.9)],
         block_std: &[(0, 0.44), (20, 8.4), (60, 9.7), (200, 2.6), (239, 7.1)],
-        prediction_std: &[(0, 0.47), (20, 0.032), (60, 0.011), (80, 0.0087), (120, 0.0085), (239, 0.0086)],
+        block_rank: &[(0, 11.6), (20, 1.57), (200, 2.1), (239, 1.84)],
+        prediction_std: &[(0, 0.47), (20, 0.032), (60, 0.011), (180, 0.018), (239, 0.0086)],
         target_std: &[(0, 0.99)],
         position_share: &[(0, 0.06)],
         r2: &[(0, -1.0), (60, -0.006), (239, -0.014)],
         ..Recorded::HEALTHY
     };
-    check_flagged("constant predictions", &run, 80, RunState::Collapsed, Scenario::LearningRate);
+    check_flagged("a block that ran away", &run, 50, RunState::Collapsed, Scenario::LearningRate);
+    // A block may grow as it learns.
+    let grown =
+        Recorded { lr: 1e-3, block_rank: &[(0, 12.0), (239, 4.0)], effective_rank: &[(0, 27.5)], ..run };
+    check_never_flagged("a block that grew", &grown);
 }
 
 #[test]
