@@ -26,6 +26,7 @@ pub mod human_numbers;
 pub mod machine;
 pub mod mask_strip;
 pub mod mask_text;
+pub mod masked_words;
 pub mod memory_estimate;
 pub mod metrics;
 pub mod openmp;
@@ -38,6 +39,7 @@ pub mod step_parts;
 pub mod step_timing;
 pub mod tensorboard;
 pub mod unreadable;
+pub mod waveform_picture;
 pub mod weights;
 
 pub mod commands;

@@ -34,7 +34,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 data, 4 diverged or co
 enum Command {
     /// Train, or go on with the run in --out.
     Pretrain(pretrain::Args),
-    /// Show masks of a sampler in the terminal, or over a picture.
+    /// Show what is hidden of pictures, sounds and text, in the terminal or as a picture.
     Masks(masks::Args),
     /// Say how much of the labels can be read from what runs have learnt, beside the same networks untrained.
     Probe(probe::Args),

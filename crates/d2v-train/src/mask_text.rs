@@ -41,6 +41,25 @@ pub fn line_text(hidden: &[bool], columns: usize, glyphs: MaskGlyphs) -> String 
     }
 }
 
+/// Draws a sound frame by frame: how loud each is, and below it whether it is hidden, wrapped after `columns` frames (1 is
+/// taken for 0). `levels` are 0 (silent) to 1 (the loudest). Lines end with a line feed.
+pub fn sound_text(levels: &[f32], hidden: &[bool], columns: usize, glyphs: MaskGlyphs) -> String {
+    let columns = columns.max(1);
+    let lines = levels.chunks(columns).zip(hidden.chunks(columns));
+    lines
+        .map(|(levels, hidden)| loudness(levels, glyphs) + "\n" + &line_text(hidden, columns, glyphs))
+        .collect()
+}
+
+/// Eight steps of a bar, or the figures 0 to 7.
+fn loudness(levels: &[f32], glyphs: MaskGlyphs) -> String {
+    let bars: [char; 8] = match glyphs {
+        MaskGlyphs::Blocks => ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'],
+        MaskGlyphs::Ascii => ['0', '1', '2', '3', '4', '5', '6', '7'],
+    };
+    levels.iter().map(|level| bars[((level * 8.0) as usize).min(7)]).collect()
+}
+
 fn ascii(row: &[bool]) -> String {
     row.iter().map(|&hidden| if hidden { '#' } else { '.' }).collect()
 }
@@ -89,5 +108,12 @@ mod tests {
         assert_eq!(line_text(&mask("-xx"), 5, MaskGlyphs::Blocks), "·██\n");
         assert_eq!(line_text(&mask("x-"), 0, MaskGlyphs::Ascii), "#\n.\n");
         assert_eq!(line_text(&[], 5, MaskGlyphs::Ascii), "");
+    }
+
+    #[test]
+    fn sounds_have_their_loudness_above_the_mask() {
+        let levels = [0.0, 0.13, 0.99, 1.0, 0.5];
+        assert_eq!(sound_text(&levels, &mask("x--xx"), 3, MaskGlyphs::Ascii), "017\n#..\n74\n##\n");
+        assert_eq!(sound_text(&levels, &mask("x--xx"), 9, MaskGlyphs::Blocks), "▁▂██▅\n█··██\n");
     }
 }

@@ -61,8 +61,20 @@ pub enum OutputError {
         /// Columns of pixels.
         width: u32,
     },
+    /// A mask does not fit the frames of its sound.
+    #[error(
+        "a mask of {got} positions does not fit a sound of {samples} samples, which makes {frames} frames"
+    )]
+    FrameCount {
+        /// Positions given.
+        got: usize,
+        /// Frames that the front end makes.
+        frames: usize,
+        /// Samples per channel.
+        samples: usize,
+    },
     /// A contact sheet would be larger than [`crate::picture::MAX_SHEET_PIXELS`].
-    #[error("a contact sheet of {width} x {height} pixels exceeds the limit of {limit}; show fewer pictures")]
+    #[error("a contact sheet of {width} x {height} pixels exceeds the limit of {limit}; show fewer samples")]
     SheetTooLarge {
         /// Pixels across.
         width: u64,

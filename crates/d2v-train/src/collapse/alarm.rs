@@ -31,6 +31,8 @@ pub(super) enum Alarm {
     PredictionFlat { std: f64, min: f64 },
     /// A stage's raw output hardly changes along a sequence.
     StageFlat { stage: Stage, std: f64, start: f64 },
+    /// A block's output has grown out of proportion, in far fewer directions than at the start: the student jumped.
+    BlockRanAway { stage: Stage, growth: f64, share: f64 },
     /// The front end gives features of far fewer directions than at the start.
     FrontEndRankFell { rank: f64, start: f64 },
     /// Neighbouring targets have become alike.
@@ -127,7 +129,7 @@ fn of_targets(config: &CollapseConfig, state: &WatchState, seen: &Observation) -
 
 fn of_predictions(config: &CollapseConfig, state: &WatchState, seen: &Observation) -> Vec<Alarm> {
     let mut alarms = Vec::new();
-    if seen.prediction_std < config.min_prediction_std {
+    if seen.step >= config.prediction_grace_steps && seen.prediction_std < config.min_prediction_std {
         alarms.push(Alarm::PredictionFlat { std: seen.prediction_std, min: config.min_prediction_std });
     }
     if let Some(lowest) = state.lowest_loss
@@ -151,8 +153,16 @@ fn of_stages(config: &CollapseConfig, state: &WatchState, seen: &Observation) ->
     let mut alarms = Vec::new();
     for (&stage, now) in &seen.stages {
         let Some(start) = state.start_stages.get(&stage) else { continue };
-        if now.raw_std < config.min_raw_std && now.raw_std <= FLAT_OF_START * start.raw_std {
+        let judged = stage != Stage::Prediction || seen.step >= config.prediction_grace_steps;
+        if judged && now.raw_std < config.min_raw_std && now.raw_std <= FLAT_OF_START * start.raw_std {
             alarms.push(Alarm::StageFlat { stage, std: now.raw_std, start: start.raw_std });
+        }
+        let (growth, share) = (now.raw_std / start.raw_std, now.effective_rank / start.effective_rank);
+        if matches!(stage, Stage::Block(_))
+            && growth >= config.activation_growth
+            && share < config.min_effective_rank_of_start
+        {
+            alarms.push(Alarm::BlockRanAway { stage, growth, share });
         }
         if stage == Stage::FrontEnd
             && now.effective_rank < config.min_effective_rank_of_start * start.effective_rank
@@ -194,6 +204,10 @@ impl fmt::Display for Alarm {
                     "raw deviation of {stage} along the sequence {std:.1e}, from {start:.1e} at the start"
                 )
             }
+            Self::BlockRanAway { stage, growth, share } => write!(
+                f,
+                "effective rank of {stage} is {share:.2} of that of the start, its deviation {growth:.1} times"
+            ),
             Self::FrontEndRankFell { rank, start } => {
                 write!(f, "effective rank of the front end {rank:.1}, from {start:.1} at the start")
             }

@@ -31,7 +31,9 @@ pub struct CollapseConfig {
     /// 5 from width 129 on, 3 at width 65 and 1.5 at width 17.
     pub min_effective_rank_share: f64,
     /// Alarm when an effective rank, of the targets or the front end, is below this share of what it was at the start,
-    /// 0 to 1. Default 0.2 (healthy: 0.4 and more; collapsed: 0.03 to 0.19).
+    /// 0 to 1; that of a block only if its activations have run away too, see
+    /// [`activation_growth`](CollapseConfig::activation_growth). Default 0.2 (healthy: 0.4 and more; collapsed: 0.03 to
+    /// 0.19).
     pub min_effective_rank_of_start: f64,
     /// Alarm when the deviation of the targets over tokens is below this; 0 turns it off. Default 0.1, the
     /// reference's. It fired in none of the collapses seen.
@@ -39,6 +41,10 @@ pub struct CollapseConfig {
     /// Alarm when the deviation of the predictions over tokens is below this; 0 turns it off. Default 0.01, the
     /// reference's.
     pub min_prediction_std: f64,
+    /// Flat predictions raise no alarm before this step, nor within the grace. Default 300: a student first unlearns its
+    /// random outputs, and healthy runs on speech and text then predict little but the mean for a hundred updates
+    /// (deviation down to 0.003). One that jumped to a constant is found before by its blocks, flat or run away.
+    pub prediction_grace_steps: u64,
     /// Alarm when the deviation of a stage over the positions of a sequence, before any normalisation, is below this
     /// *and* below a tenth of its start. Default 1e-3, where instance norm no longer restores the spread.
     pub min_raw_std: f64,
@@ -69,7 +75,8 @@ pub struct CollapseConfig {
     /// Clue: a burst is a gradient norm of this many times what is usual. Above 1; default 10.
     pub gradient_burst: f64,
     /// Clue: activations have run away when a block's raw deviation is this many times its start. Above 1; default 5
-    /// (9.7 in a run with twenty times the learning rate).
+    /// (9.7 in a run with twenty times the learning rate). Alarm if the block's rank fell as well: healthy blocks that
+    /// grew by 5 to 44 kept 0.29 and more of theirs, those of runs with thirty times the rate fell to 0.07 to 0.11.
     pub activation_growth: f64,
 }
 
@@ -87,6 +94,7 @@ impl Default for CollapseConfig {
             min_effective_rank_of_start: 0.2,
             min_target_std: 0.1,
             min_prediction_std: 0.01,
+            prediction_grace_steps: 300,
             min_raw_std: 1e-3,
             max_adjacent_cosine: 0.95,
             max_loss_rise: 3.0,

@@ -1,28 +1,30 @@
-//! `d2v masks`, and the masked pictures of a report.
+//! `d2v masks`.
+
+mod for_report;
+mod previews;
 
 use super::output::print;
 use super::recipe::RecipeArgs;
 use crate::atomic_file::write_atomically;
-use crate::batches::Masks;
 use crate::config::{RunConfig, positions};
 use crate::exit::Exit;
 use crate::human_numbers::percent;
 use crate::mask_strip::strips;
-use crate::mask_text::{MaskGlyphs, grid_text, line_text};
-use crate::picture::{MaskedPicture, SheetLayout, contact_sheet, encode_png};
-use crate::report::Picture;
+use crate::mask_text::{MaskGlyphs, grid_text, line_text, sound_text};
+use crate::masked_words::MaskedWords;
+use crate::picture::{SheetLayout, contact_sheet, encode_png};
 use crate::settings::{self, Source};
-use crate::sources::open_source;
+use crate::waveform_picture::waveform_sheet;
 use anyhow::{Context, bail};
 use clap::{Args as ClapArgs, ValueEnum};
-use d2v_data::{Dataset, Limits, RawSample, Split, decode_picture};
+use d2v_data::{Limits, Transform, decode_picture};
 use d2v_masking::{Mask, MaskConfig, MaskKey, Positions};
+pub use for_report::report_samples;
 use image::{RgbImage, RgbaImage};
+use previews::{Previews, Samples};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-/// Samples shown in a report.
-const REPORT_SAMPLES: usize = 6;
 /// Columns after which a line of positions goes on below.
 const LINE_COLUMNS: usize = 100;
 /// Pictures given with `--image` are shrunk until their longer side has at most this many pixels.
@@ -41,10 +43,10 @@ pub struct Args {
     /// Patches, rows by columns; without it and --len, those of the configuration, or what suits --kind.
     #[arg(long, value_name = "HxW", value_parser = grid, conflicts_with = "len")]
     pub grid: Option<Positions>,
-    /// Positions of a line: frames or tokens.
+    /// Positions of a line, frames or tokens, without samples of the data.
     #[arg(long, value_name = "N", value_parser = line)]
     pub len: Option<Positions>,
-    /// Masks to draw, of samples 0, 1 and so on.
+    /// Masks to draw: of the first samples of the data, or of samples 0, 1 and so on where no data is read.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub rows: u64,
     /// Seed; without it, that of the configuration, or 0.
@@ -56,7 +58,7 @@ pub struct Args {
     /// Draws the masks over these pictures, one each, into --png.
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "png")]
     pub image: Vec<PathBuf>,
-    /// Writes a picture: masks over --image, over samples of the data, or as strips where positions are a line.
+    /// Writes a picture: masks over --image, over pictures or waveforms of the data, or as strips for other lines.
     #[arg(long, value_name = "OUT")]
     pub png: Option<PathBuf>,
 }
@@ -67,8 +69,12 @@ const EXAMPLES: &str = "Examples:
   d2v masks --kind spans --len 749 --set span_length=5   speech spans over 15 seconds
   d2v masks --kind blocks --image cat.jpg --png out.png  what the student sees of a picture
   d2v masks --config configs/image-tiny.toml --data ~/pictures --png out.png
+  d2v masks --config configs/speech-tiny.toml --data ~/recordings --png out.png   hidden spans over waveforms
+  d2v masks --config configs/text-tiny.toml --data book.txt --rows 1 --epoch 4    hidden words of a text
 
-Filled (or #) is hidden from the student. A mask is a function of settings, seed, epoch and sample.";
+Filled (or #) is hidden from the student. A mask is a function of settings, seed, epoch and sample. Configurations for speech
+and text show the samples of their data: how loud each frame is above the mask (bars, or 0 to 7), the text with its hidden
+words. With --len, and with --kind, masks are drawn alone.";
 
 /// The samplers, by the names they have in a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -117,58 +123,117 @@ fn line(text: &str) -> Result<Positions, String> {
 struct Request {
     sampler: MaskConfig,
     positions: Positions,
-    seed: u64,
-    /// Where samples come from.
+    /// Where samples come from; its seed is that of the masks.
     run: RunConfig,
+    subject: Subject,
+}
+
+/// What the masks are shown on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    /// Nothing: positions alone.
+    Positions,
+    /// The pictures of `--image`.
+    Files,
+    /// Pictures of the data.
+    Pictures,
+    /// Sounds of the data, whole.
+    Sounds,
+    /// Text of the data.
+    Words,
 }
 
 impl Args {
     fn resolve(&self) -> anyhow::Result<Request> {
         let asked = self.grid.or(self.len);
-        let Some(kind) = self.kind else {
-            let run = self.recipe.load()?;
-            let positions = asked.unwrap_or_else(|| positions(&run.model.encoder, run.longest_input()));
-            return Ok(Request {
-                sampler: run.mask.clone(),
-                positions,
-                seed: self.seed.unwrap_or(run.seed),
-                run,
-            });
+        let (sampler, mut run, positions) = match self.kind {
+            None => {
+                let run = self.recipe.load()?;
+                let usual = || positions(&run.model.encoder, run.longest_input());
+                (run.mask.clone(), run.clone(), asked.unwrap_or_else(usual))
+            }
+            Some(kind) => {
+                let name =
+                    kind.to_possible_value().context("every sampler has a name")?.get_name().to_owned();
+                let source = Source::built_in(format!("the sampler {name}"), format!("kind = \"{name}\""));
+                let sampler: MaskConfig = settings::load(&source, &self.recipe.overrides)?;
+                let data = RecipeArgs { data: self.recipe.data.clone(), ..RecipeArgs::default() };
+                let run = RunConfig { seed: 0, ..data.load()? };
+                (sampler, run, asked.unwrap_or(kind.usual_positions()))
+            }
         };
-        let name = kind.to_possible_value().context("every sampler has a name")?.get_name().to_owned();
-        let source = Source::built_in(format!("the sampler {name}"), format!("kind = \"{name}\""));
-        let sampler: MaskConfig = settings::load(&source, &self.recipe.overrides)?;
-        let run = RecipeArgs { data: self.recipe.data.clone(), ..RecipeArgs::default() }.load()?;
-        let positions = asked.unwrap_or(kind.usual_positions());
-        Ok(Request { sampler, positions, seed: self.seed.unwrap_or(0), run })
+        run.seed = self.seed.unwrap_or(run.seed);
+        let is_grid = matches!(positions, Positions::Grid { .. });
+        let subject = match &run.data.transform {
+            _ if !self.image.is_empty() && is_grid => Subject::Files,
+            _ if !self.image.is_empty() => bail!(
+                anyhow::anyhow!("--image needs patches: give --grid HxW, or a sampler of grids")
+                    .context(Exit::Usage)
+            ),
+            Transform::Image(_) if is_grid && self.png.is_some() => Subject::Pictures,
+            Transform::Audio(_) if self.kind.is_none() && asked.is_none() => Subject::Sounds,
+            Transform::Text(_) if self.kind.is_none() && asked.is_none() => Subject::Words,
+            _ => Subject::Positions,
+        };
+        Ok(Request { sampler, positions, run, subject })
     }
 }
 
 impl Request {
-    fn draw(&self, epoch: u64, ids: &[u64]) -> anyhow::Result<Mask> {
-        let key = |&sample_id: &u64| MaskKey { seed: self.seed, epoch, sample_id, clone: 0 };
-        let keys: Vec<MaskKey> = ids.iter().map(key).collect();
-        let mask = self.sampler.build().and_then(|sampler| sampler.sample_batch(self.positions, None, &keys));
-        mask.context(Exit::Usage)
+    fn previews(&self, args: &Args) -> anyhow::Result<Previews> {
+        let rows = usize::try_from(args.rows).unwrap_or(usize::MAX);
+        match self.subject {
+            Subject::Positions => {
+                let ids: Vec<u64> = (0..args.rows).collect();
+                let grid_width = match self.positions {
+                    Positions::Grid { width, .. } => Some(width),
+                    Positions::Line { .. } => None,
+                };
+                let masks = self.masks(args.epoch, &ids)?;
+                Ok(Previews { ids, names: Vec::new(), masks, samples: Samples::None { grid_width } })
+            }
+            Subject::Files => {
+                let pictures: Vec<RgbImage> =
+                    args.image.iter().map(|path| read_picture(path)).collect::<anyhow::Result<_>>()?;
+                let ids: Vec<u64> = (0..pictures.len() as u64).collect();
+                let masks = self.masks(args.epoch, &ids)?;
+                previews::lay(ids, pictures, masks, self.positions)
+            }
+            Subject::Pictures => {
+                let (ids, pictures) = previews::first_pictures(&self.run, rows)?;
+                let masks = self.masks(args.epoch, &ids)?;
+                previews::lay(ids, pictures, masks, self.positions)
+            }
+            Subject::Sounds => previews::sounds(&self.run, args.epoch, rows),
+            Subject::Words => previews::words(&self.run, None, args.epoch, rows),
+        }
+    }
+
+    /// A mask of one row for each id.
+    fn masks(&self, epoch: u64, ids: &[u64]) -> anyhow::Result<Vec<Mask>> {
+        let sampler = self.sampler.build().context(Exit::Usage)?;
+        let draw = |&sample_id: &u64| {
+            let key = MaskKey { seed: self.run.seed, epoch, sample_id, clone: 0 };
+            sampler.sample_batch(self.positions, None, &[key])
+        };
+        ids.iter().map(draw).collect::<Result<_, _>>().context(Exit::Usage)
     }
 }
 
 /// Draws masks.
 ///
 /// # Errors
-/// If a setting is out of range or does not suit the positions, a picture cannot be read, or the file not written.
+/// If a setting is out of range or does not suit the positions, the data or a picture cannot be read, or the file not
+/// written.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let request = args.resolve()?;
-    let (ids, pictures) = samples(args, &request)?;
-    let mask = request.draw(args.epoch, &ids)?;
+    let previews = args.resolve()?.previews(args)?;
     let glyphs = if std::io::stdout().is_terminal() { MaskGlyphs::Blocks } else { MaskGlyphs::Ascii };
-    print(&describe(&mask, request.positions, &ids, glyphs))?;
+    print(&describe(&previews, glyphs))?;
     if let Some(path) = &args.png {
-        let sheet = match request.positions {
-            Positions::Line { .. } => strips(&mask)?,
-            Positions::Grid { height, width } => {
-                contact_sheet(&masked(pictures, &mask, height, width)?, SheetLayout::default())?
-            }
+        let sheet = match &previews.samples {
+            Samples::Pictures { pictures, .. } => contact_sheet(pictures, SheetLayout::default())?,
+            Samples::Sounds(sounds) => waveform_sheet(sounds)?,
+            Samples::Words(_) | Samples::None { .. } => strips(&previews.masks)?,
         };
         write_png(path, &sheet)?;
         tracing::info!("wrote {}", path.display());
@@ -176,48 +241,40 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The samples to draw masks of, and for a picture of a grid their pixels.
-fn samples(args: &Args, request: &Request) -> anyhow::Result<(Vec<u64>, Vec<RgbImage>)> {
-    let is_grid = matches!(request.positions, Positions::Grid { .. });
-    if !args.image.is_empty() {
-        if !is_grid {
-            bail!(
-                anyhow::anyhow!("--image needs patches: give --grid HxW, or a sampler of grids")
-                    .context(Exit::Usage)
-            );
-        }
-        let pictures =
-            args.image.iter().map(|path| read_picture(path)).collect::<anyhow::Result<Vec<_>>>()?;
-        return Ok(((0..pictures.len() as u64).collect(), pictures));
-    }
-    if args.png.is_some() && is_grid {
-        let data = open_source(&request.run.data, Split::Train, None)?.dataset;
-        return Ok(readable_pictures(data.as_ref(), args.rows as usize));
-    }
-    Ok(((0..args.rows).collect(), Vec::new()))
-}
-
-/// Every row drawn, then its statistics.
-fn describe(mask: &Mask, positions: Positions, ids: &[u64], glyphs: MaskGlyphs) -> String {
+/// Every sample drawn, then their statistics.
+fn describe(previews: &Previews, glyphs: MaskGlyphs) -> String {
     let mut text = String::new();
-    for (row, id) in ids.iter().enumerate() {
-        let hidden = mask.row(row);
-        text += &format!("sample {id}: {}\n", row_statistics(mask, row));
-        text += &match positions {
-            Positions::Grid { width, .. } => grid_text(hidden, width, glyphs),
-            Positions::Line { .. } => line_text(hidden, LINE_COLUMNS, glyphs),
+    for (index, (id, mask)) in previews.ids.iter().zip(&previews.masks).enumerate() {
+        let hidden = mask.row(0);
+        let name = previews.names.get(index).map(|name| format!(", {name}")).unwrap_or_default();
+        text += &format!("sample {id}{name}: {}\n", mask_statistics(mask));
+        text += &match &previews.samples {
+            Samples::Pictures { grid_width, .. } | Samples::None { grid_width: Some(grid_width) } => {
+                grid_text(hidden, *grid_width, glyphs)
+            }
+            Samples::None { grid_width: None } => line_text(hidden, LINE_COLUMNS, glyphs),
+            Samples::Sounds(sounds) => sound_text(&sounds[index].levels(), hidden, LINE_COLUMNS, glyphs),
+            Samples::Words(words) => words[index].line(glyphs) + "\n",
         };
         text.push('\n');
     }
-    let counts = (0..mask.rows()).map(|row| mask.hidden_count(row));
+    if let Samples::Words(words) = &previews.samples {
+        let legend = MaskedWords::legend(words, glyphs);
+        text += &if legend.is_empty() { legend } else { legend + "\n" };
+    }
+    let counts = previews.masks.iter().map(Mask::total_hidden);
     let (least, most) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
-    let share = percent(mask.hidden_fraction());
-    text + &format!("all: {share} of {} positions hidden, {least} to {most} per sample\n", mask.len())
+    let lengths = previews.masks.iter().map(Mask::len);
+    let (shortest, longest) = (lengths.clone().min().unwrap_or(0), lengths.max().unwrap_or(0));
+    let share = percent(previews.hidden_fraction());
+    let of = if shortest == longest { longest.to_string() } else { format!("{shortest} to {longest}") };
+    text + &format!("all: {share} of {of} positions hidden, {least} to {most} per sample\n")
 }
 
-fn row_statistics(mask: &Mask, row: usize) -> String {
-    let lengths: Vec<usize> = mask.runs(row).map(|run| run.len()).collect();
-    let hidden = mask.hidden_count(row);
+/// Numbers of a mask of one row.
+fn mask_statistics(mask: &Mask) -> String {
+    let lengths: Vec<usize> = mask.runs(0).map(|run| run.len()).collect();
+    let hidden = mask.hidden_count(0);
     let share = percent(hidden as f64 / mask.len() as f64);
     match lengths.iter().max() {
         None => "nothing hidden".to_owned(),
@@ -228,53 +285,6 @@ fn row_statistics(mask: &Mask, row: usize) -> String {
                 lengths.len()
             )
         }
-    }
-}
-
-/// The first pictures of the data with their masks of the first epoch, for a report.
-///
-/// # Errors
-/// If the data cannot be read or the masks do not fit.
-pub fn report_pictures(config: &RunConfig) -> anyhow::Result<Vec<Picture>> {
-    let data = open_source(&config.data, Split::Train, None)?.dataset;
-    let Positions::Grid { height, width } = positions(&config.model.encoder, config.longest_input()) else {
-        return Ok(Vec::new());
-    };
-    let (ids, pictures) = readable_pictures(data.as_ref(), REPORT_SAMPLES);
-    let mask = Masks::new(config, None)?.preview(0, &ids, config.longest_input())?;
-    let masked = masked(pictures, &mask, height, width)?;
-    let sheet = contact_sheet(&masked, SheetLayout { samples_per_row: 2, min_panel_px: 128 })?;
-    let caption = format!(
-        "Samples as read, the patches hidden from the student, and what is left: {:.0} % of the positions are hidden.",
-        100.0 * mask.hidden_fraction()
-    );
-    Ok(vec![Picture { png: encode_png(&sheet)?, caption }])
-}
-
-/// Lays row `i` of `mask` over picture `i`.
-fn masked(
-    pictures: Vec<RgbImage>,
-    mask: &Mask,
-    height: usize,
-    width: usize,
-) -> anyhow::Result<Vec<MaskedPicture>> {
-    let rows = pictures.into_iter().enumerate();
-    let lay = |(row, picture)| MaskedPicture::new(picture, height, width, mask.row(row).to_vec());
-    Ok(rows.map(lay).collect::<Result<_, _>>()?)
-}
-
-/// The first pictures that can be read, with their ids.
-fn readable_pictures(data: &dyn Dataset, count: usize) -> (Vec<u64>, Vec<RgbImage>) {
-    let readable = (0..data.len()).filter_map(|index| Some((data.id(index), rgb(data, index)?)));
-    readable.take(count).unzip()
-}
-
-fn rgb(data: &dyn Dataset, index: usize) -> Option<RgbImage> {
-    match data.load(index).ok()? {
-        RawSample::Image(picture) => {
-            RgbImage::from_raw(picture.width(), picture.height(), picture.as_bytes().to_vec())
-        }
-        RawSample::Audio(_) | RawSample::Text(_) => None,
     }
 }
 
@@ -328,9 +338,10 @@ mod tests {
         assert_eq!(request.positions, positions, "{line}");
         let sampler = serde_json::to_value(&request.sampler).unwrap();
         assert_eq!(sampler["kind"], kind, "{line}");
-        let mask = request.draw(0, &[0, 1, 2]).unwrap();
-        let text = describe(&mask, positions, &[0, 1, 2], MaskGlyphs::Ascii);
-        assert_eq!(text.matches('#').count(), mask.total_hidden(), "{line}");
+        let previews = request.previews(&parse(line)).unwrap();
+        let text = describe(&previews, MaskGlyphs::Ascii);
+        let hidden: usize = previews.masks.iter().map(Mask::total_hidden).sum();
+        assert_eq!((previews.ids.as_slice(), text.matches('#').count()), (&[0, 1, 2][..], hidden), "{line}");
     }
 
     #[test]
@@ -354,8 +365,7 @@ mod tests {
         for line in
             ["--kind random --set mask_porb=0.5", "--kind blocks --len 9", "--kind random --set mask_prob=2"]
         {
-            let error =
-                parse(line).resolve().and_then(|request| request.draw(0, &[0]).map(drop)).unwrap_err();
+            let error = parse(line).resolve().and_then(|request| request.previews(&parse(line))).unwrap_err();
             assert_eq!(Exit::of(&error), Exit::Usage, "{line}: {error:#}");
         }
         assert!(grid("14").is_err() && grid("0x3").is_err() && line("0").is_err(), "positions");

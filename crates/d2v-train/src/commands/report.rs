@@ -1,11 +1,12 @@
 //! `d2v report`: makes a run's page again.
 
-use super::masks::report_pictures;
+use super::masks::report_samples;
 use crate::config::RunConfig;
 use crate::evaluate::record::PROBE_FILE;
 use crate::exit::Exit;
 use crate::report::{CONFIG_FILE, ProbeTable, ReportExtras, write_report};
 use crate::settings::{self, Source};
+use crate::sources::saved_tokenizer;
 use anyhow::Context;
 use clap::Args as ClapArgs;
 use serde::Deserialize;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:
   d2v report --run runs/image-tiny
 
-Pictures come from the run's data again, the table of probes from probe.json; what is not there is left out.")]
+Samples come from the run's data again, the table of probes from probe.json; what is not there is left out.")]
 pub struct Args {
     /// The run's folder.
     #[arg(long, value_name = "DIR")]
@@ -34,17 +35,17 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The pictures and the table of probes of the run in `run`.
+/// The masked samples and the table of probes of the run in `run`.
 ///
 /// # Errors
-/// If the configuration or `probe.json` is damaged. Data that is gone costs the pictures only.
+/// If the configuration or `probe.json` is damaged. Data that is gone costs the samples only.
 pub fn extras(run: &Path) -> anyhow::Result<ReportExtras> {
     let config = load_config(run)?;
-    let pictures = report_pictures(&config).unwrap_or_else(|error| {
-        tracing::warn!("the report has no pictures: {error:#}");
-        Vec::new()
-    });
-    Ok(ReportExtras { pictures, probe: probe_table(run)? })
+    let tokenizer = saved_tokenizer(run)?;
+    let masked = report_samples(&config, tokenizer)
+        .inspect_err(|error| tracing::warn!("the report shows no samples: {error:#}"))
+        .ok();
+    Ok(ReportExtras { masked, probe: probe_table(run)? })
 }
 
 /// The configuration that a run was made with.

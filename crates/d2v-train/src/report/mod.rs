@@ -1,10 +1,12 @@
 //! `report.html`: a run on one page, in one file that opens anywhere, offline.
 //!
 //! Everything that can be remade comes from the run folder; what needs the data or the network ([`ReportExtras`]) is
-//! handed in. Reading order: this file gathers, `curves` chooses what is drawn, `chart` draws it, `page` sets it.
+//! handed in. Reading order: this file gathers, `curves` chooses what is drawn, `chart` draws it, `masked` shows samples,
+//! `page` sets it all.
 
 mod chart;
 mod curves;
+mod masked;
 mod page;
 
 use std::fs;
@@ -14,6 +16,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic_file::write_atomically;
+use crate::masked_words::MaskedWords;
 use crate::metrics::{StepMetrics, read_metrics};
 use crate::output_error::OutputError;
 use crate::sessions::{Session, read_sessions};
@@ -27,10 +30,26 @@ pub const CONFIG_FILE: &str = "config.toml";
 /// What the run folder does not hold.
 #[derive(Clone, Debug, Default)]
 pub struct ReportExtras {
-    /// Images with their masks.
-    pub pictures: Vec<Picture>,
+    /// Samples of the data with their masks.
+    pub masked: Option<MaskedSamples>,
     /// The probe's results; without them the report says how to get them.
     pub probe: Option<ProbeTable>,
+}
+
+/// Samples with their masks, ready to be shown.
+#[derive(Clone, Debug)]
+pub enum MaskedSamples {
+    /// Pictures on one sheet.
+    Pictures(Picture),
+    /// Waveforms on one sheet.
+    Sounds(Picture),
+    /// Texts, and one or two sentences below them.
+    Words {
+        /// The texts.
+        texts: Vec<MaskedWords>,
+        /// The sentences.
+        caption: String,
+    },
 }
 
 /// A picture to be embedded.
@@ -153,7 +172,10 @@ mod tests {
 
     fn extras() -> ReportExtras {
         ReportExtras {
-            pictures: vec![Picture { png: b"not really a picture".to_vec(), caption: "Four <masks>".into() }],
+            masked: Some(MaskedSamples::Pictures(Picture {
+                png: b"not really a picture".to_vec(),
+                caption: "Four <masks>".into(),
+            })),
             probe: Some(ProbeTable {
                 headers: vec!["features".into(), "accuracy".into()],
                 rows: vec![vec!["student".into(), "81.2 ± 0.8 %".into()]],

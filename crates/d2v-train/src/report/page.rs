@@ -1,11 +1,9 @@
 //! The report's HTML.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart::Chart;
-use super::{Picture, ProbeTable, ReportExtras, RunRecord, curves};
+use super::{ProbeTable, ReportExtras, RunRecord, curves, masked};
 use crate::collapse::{RunState, Stage, Verdict};
 use crate::human_numbers::{count, duration, flops_rate, number, percent};
 use crate::metrics::{StageMetrics, StepMetrics};
@@ -37,7 +35,7 @@ pub(super) fn render(run: &RunRecord, extras: &ReportExtras) -> Result<String, O
                     (tiles(&run.metrics))
                     (curve_section(run)?)
                     (stage_section(&run.metrics))
-                    (picture_section(&extras.pictures))
+                    (masked::section(extras.masked.as_ref()))
                     (probe_section(extras.probe.as_ref()))
                     (config_section(run.config.as_deref()))
                     (session_section(&run.sessions))
@@ -282,23 +280,6 @@ fn sparkline(values: &[f64]) -> Markup {
     html! {
         svg.spark viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } width=(WIDTH) height=(HEIGHT) aria-hidden="true" {
             polyline points=(points.join(" ")) {}
-        }
-    }
-}
-
-fn picture_section(pictures: &[Picture]) -> Markup {
-    html! {
-        @if !pictures.is_empty() {
-            section {
-                h2 { "Images and their masks" }
-                p.lead { "The image, what is hidden from the student (hatched), and what remains for it." }
-                @for picture in pictures {
-                    figure.card.picture {
-                        img src={ "data:image/png;base64," (STANDARD.encode(&picture.png)) } alt=(picture.caption);
-                        figcaption { (picture.caption) }
-                    }
-                }
-            }
         }
     }
 }

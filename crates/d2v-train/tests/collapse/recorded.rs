@@ -26,6 +26,7 @@ pub(crate) struct Recorded {
     pub(crate) grad_norm: Points,
     pub(crate) relative_distance: Points,
     pub(crate) block_std: Points,
+    pub(crate) block_rank: Points,
     pub(crate) front_end_rank: Points,
 }
 
@@ -47,6 +48,7 @@ impl Recorded {
         grad_norm: &[(0, 2.0), (100, 1.0)],
         relative_distance: &[(0, 0.0), (20, 0.01), (100, 0.1)],
         block_std: &[(0, 1.0), (699, 2.0)],
+        block_rank: &[(0, 12.0)],
         front_end_rank: &[(0, 12.0)],
     };
 
@@ -76,7 +78,7 @@ impl Recorded {
             relative_distance: between(self.relative_distance, step),
             stages: BTreeMap::from([
                 (Stage::FrontEnd, stage(0.4, between(self.front_end_rank, step))),
-                (Stage::Block(3), stage(between(self.block_std, step), 12.0)),
+                (Stage::Block(3), stage(between(self.block_std, step), between(self.block_rank, step))),
                 (Stage::Teacher, stage(0.5, between(self.effective_rank, step))),
                 (Stage::Prediction, stage(0.5, 10.0)),
             ]),

@@ -38,6 +38,30 @@ fn learning_rate_twenty_times_too_high_without_warmup() {
 }
 
 #[test]
+fn a_young_student_that_jumps_to_a_constant() {
+    // tests/program/small.toml, learning rate 3e-2 without warm-up or clipping: the targets have not followed yet.
+    let run = Recorded {
+        lr: 3e-2,
+        warmup_fraction: 0.0,
+        last_step: 239,
+        rank_limit: 64.0,
+        effective_rank: &[(0, 27.5), (100, 12.4), (239, 7.9)],
+        block_std: &[(0, 0.44), (20, 8.4), (60, 9.7), (200, 2.6), (239, 7.1)],
+        block_rank: &[(0, 11.6), (20, 1.57), (200, 2.1), (239, 1.84)],
+        prediction_std: &[(0, 0.47), (20, 0.032), (60, 0.011), (180, 0.018), (239, 0.0086)],
+        target_std: &[(0, 0.99)],
+        position_share: &[(0, 0.06)],
+        r2: &[(0, -1.0), (60, -0.006), (239, -0.014)],
+        ..Recorded::HEALTHY
+    };
+    check_flagged("a block that ran away", &run, 50, RunState::Collapsed, Scenario::LearningRate);
+    // A block may grow as it learns.
+    let grown =
+        Recorded { lr: 1e-3, block_rank: &[(0, 12.0), (239, 4.0)], effective_rank: &[(0, 27.5)], ..run };
+    check_never_flagged("a block that grew", &grown);
+}
+
+#[test]
 fn tau_zero_on_fashion_mnist() {
     let run = Recorded {
         tau: 0.0,
@@ -183,6 +207,19 @@ fn runs_that_learned_are_left_alone() {
         ..Recorded::HEALTHY
     };
     check_never_flagged("log-mel speech", &log_mel);
+    // tests/program/small-speech.toml, seed 1: before it learns, the student predicts next to nothing but the mean.
+    let slow_start = Recorded {
+        last_step: 239,
+        rank_limit: 64.0,
+        loss: &[(0, 11.9), (40, 2.51), (240, 1.91)],
+        r2: &[(0, -3.31), (40, -0.012), (100, -0.004), (239, 0.269)],
+        position_share: &[(0, 0.04), (239, 0.06)],
+        effective_rank: &[(0, 28.5), (239, 22.2)],
+        target_std: &[(0, 0.585)],
+        prediction_std: &[(0, 0.47), (40, 0.0095), (60, 0.0085), (80, 0.0087), (100, 0.0137), (239, 0.283)],
+        ..Recorded::HEALTHY
+    };
+    check_never_flagged("speech before it learns", &slow_start);
 }
 
 #[test]

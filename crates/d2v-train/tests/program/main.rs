@@ -5,6 +5,7 @@
 mod cli;
 mod collapse_runs;
 mod data;
+mod masks;
 mod memory;
 mod resume;
 mod tiny_run;
