@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One data2vec training step in PyTorch, timed, for `cargo xtask bench --peer` and `d2v gpu-check --peer-python`.
+"""One data2vec training step in PyTorch, timed, for `cargo xtask bench --peer` and `d2v gpu-check --peer`.
 
     python torch_step.py --case vision --batch 8
     python torch_step.py --case audio --batch 64 --device cuda --dtype bf16 --compile
