@@ -4,7 +4,7 @@
 //! whose peak memory is then its own.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -19,8 +19,11 @@ use super::measured::{self, Ceiling, StepRun};
 use super::workload::Case;
 use super::{MachineArguments, peer, program, write_json};
 
-/// Steps timed at each point, after one that is not; the shortest counts.
-const STEPS: u32 = 5;
+/// Steps timed each time a point is measured, after one that is not.
+const STEPS: u32 = 3;
+/// How often each point is measured, all the others in between: what slows a machine down for a while must not pass
+/// for growth. The shortest step of all counts.
+const ROUNDS: usize = 2;
 
 /// What is varied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -41,7 +44,8 @@ impl Axis {
             // Patches make a square.
             (Axis::Tokens, Case::Image) => [64, 144, 256, 576],
             (Axis::Tokens, Case::Speech | Case::Text) => [64, 128, 256, 512],
-            (Axis::Batch, _) => [2, 4, 8, 16],
+            (Axis::Batch, Case::Speech) => [1, 2, 4, 8],
+            (Axis::Batch, Case::Image | Case::Text) => [2, 4, 8, 16],
             (Axis::Width, _) => [128, 256, 512, 1024],
             (Axis::Depth, _) => [2, 4, 8, 16],
         }
@@ -60,7 +64,7 @@ impl fmt::Display for Axis {
 }
 
 /// A network and a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 struct Point {
     tokens: u32,
     batch: u32,
@@ -68,17 +72,23 @@ struct Point {
     depth: u32,
 }
 
-/// What is the same along every other axis.
-const MIDDLE: Point = Point { tokens: 256, batch: 4, width: 256, depth: 4 };
-
 impl Point {
+    /// What is the same along every other axis. The convolutions of sound alone cost what an image does in all.
+    fn middle(case: Case) -> Point {
+        match case {
+            Case::Image | Case::Text => Point { tokens: 256, batch: 4, width: 256, depth: 4 },
+            Case::Speech => Point { tokens: 128, batch: 2, width: 256, depth: 4 },
+        }
+    }
+
     /// The middle, moved along one axis.
-    fn at(axis: Axis, value: u32) -> Point {
+    fn at(case: Case, axis: Axis, value: u32) -> Point {
+        let middle = Point::middle(case);
         match axis {
-            Axis::Tokens => Point { tokens: value, ..MIDDLE },
-            Axis::Batch => Point { batch: value, ..MIDDLE },
-            Axis::Width => Point { width: value, ..MIDDLE },
-            Axis::Depth => Point { depth: value, ..MIDDLE },
+            Axis::Tokens => Point { tokens: value, ..middle },
+            Axis::Batch => Point { batch: value, ..middle },
+            Axis::Width => Point { width: value, ..middle },
+            Axis::Depth => Point { depth: value, ..middle },
         }
     }
 
@@ -92,6 +102,8 @@ impl Point {
 struct Line {
     case: Case,
     axis: Axis,
+    /// What does not vary, and one of the points.
+    middle: Point,
     costs: Vec<Cost>,
     #[serde(flatten)]
     growth: Growth,
@@ -104,7 +116,6 @@ struct Report {
     ceiling: Ceiling,
     device: String,
     precision: &'static str,
-    middle: Point,
     tolerance: f64,
     lines: Vec<Line>,
 }
@@ -117,46 +128,58 @@ pub(crate) fn run(checkout: &Checkout, machine: &MachineArguments) -> Result<Exi
     let d2v = program(checkout, machine)?;
     let ceiling = peer::ceiling(&d2v, machine)?;
     let (device, precision) = (machine.device.clone(), machine.precision.flag());
-    let (middle, tolerance) = (MIDDLE, TOLERANCE);
-    let mut report = Report { ceiling, device, precision, middle, tolerance, lines: Vec::new() };
+    let mut report = Report { ceiling, device, precision, tolerance: TOLERANCE, lines: Vec::new() };
     for &case in &machine.cases {
-        let mut measurer = Measurer { d2v: d2v.clone(), case, machine, known: Vec::new() };
-        for axis in Axis::ALL {
-            let costs = axis.values(case).into_iter().map(|value| measurer.cost(axis, value));
-            let costs = costs.collect::<Result<Vec<_>>>()?;
-            let growth = Growth::of(&costs);
-            let faster_than_model = growth.faster_than_model();
-            report.lines.push(Line { case, axis, costs, growth, faster_than_model });
-            write_json(machine.json.as_deref(), &report)?;
-        }
+        let runs = measure(&d2v, case, machine)?;
+        report.lines.extend(Axis::ALL.map(|axis| line(case, axis, &runs)));
+        write_json(machine.json.as_deref(), &report)?;
     }
-    println!("{}", text(&report));
+    println!("\n{}", text(&report));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Measures points of one case; none twice.
-struct Measurer<'a> {
-    d2v: PathBuf,
-    case: Case,
-    machine: &'a MachineArguments,
-    known: Vec<(Point, StepRun)>,
+/// Measures every point of a case in every round.
+fn measure(d2v: &Path, case: Case, machine: &MachineArguments) -> Result<Vec<(Point, StepRun)>> {
+    let axes = Axis::ALL.into_iter();
+    let mut points: Vec<Point> =
+        axes.flat_map(|axis| axis.values(case).map(|value| Point::at(case, axis, value))).collect();
+    // The middle is on every axis.
+    points.sort();
+    points.dedup();
+    let mut runs = Vec::with_capacity(ROUNDS * points.len());
+    for round in 1..=ROUNDS {
+        for &point in &points {
+            let run = step(d2v, case, point, machine)?;
+            eprintln!("{case}, round {round}, {point}: {:.1} ms, {:.0} MiB", run.ms_min, run.peak_mib);
+            runs.push((point, run));
+        }
+    }
+    Ok(runs)
 }
 
-impl Measurer<'_> {
-    fn cost(&mut self, axis: Axis, value: u32) -> Result<Cost> {
-        let point = Point::at(axis, value);
-        let known = self.known.iter().find(|(known, _)| *known == point).map(|(_, run)| run.clone());
-        let run = match known {
-            Some(run) => run,
-            None => {
-                let run = step(&self.d2v, self.case, point, self.machine)?;
-                eprintln!("{}, {axis} {value}: {:.1} ms, {:.0} MiB", self.case, run.ms_min, run.peak_mib);
-                self.known.push((point, run.clone()));
-                run
-            }
-        };
-        let mib = run.peak_mib - run.start_mib.unwrap_or(0.0);
-        Ok(Cost { value, gflop: run.step_gflop, ms: run.ms_min, mib })
+/// An axis, from the runs of its points.
+fn line(case: Case, axis: Axis, runs: &[(Point, StepRun)]) -> Line {
+    let cost = |value| {
+        let point = Point::at(case, axis, value);
+        let of_point = runs.iter().filter(|(other, _)| *other == point).map(|(_, run)| run);
+        let none = Cost { value, gflop: f64::NAN, ms: f64::INFINITY, mib: f64::INFINITY };
+        of_point.fold(none, |best, run| Cost {
+            value,
+            gflop: run.step_gflop,
+            ms: best.ms.min(run.ms_min),
+            mib: best.mib.min(run.peak_mib - run.start_mib.unwrap_or(0.0)),
+        })
+    };
+    let costs = axis.values(case).map(cost).to_vec();
+    let growth = Growth::of(&costs);
+    let faster_than_model = growth.faster_than_model();
+    Line { case, axis, middle: Point::middle(case), costs, growth, faster_than_model }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Point { tokens, batch, width, depth } = self;
+        write!(f, "{tokens} tokens, batch {batch}, width {width}, depth {depth}")
     }
 }
 
@@ -179,11 +202,11 @@ fn step(d2v: &Path, case: Case, point: Point, machine: &MachineArguments) -> Res
     if let Some(threads) = machine.threads {
         command.args(["--threads", &threads.to_string()]);
     }
-    measured::run(&mut command).with_context(|| format!("d2v bench-step, {case}, {point:?}"))
+    measured::run(&mut command).with_context(|| format!("d2v bench-step, {case}, {point}"))
 }
 
 fn text(report: &Report) -> String {
-    let Report { ceiling, device, precision, middle, lines, .. } = report;
+    let Report { ceiling, device, precision, lines, .. } = report;
     let headers = ["case", "axis", "", "GFLOP", "ms/step", "TFLOP/s", "of ceiling", "MiB"];
     let mut points = vec![headers.map(str::to_owned).to_vec()];
     let headers = ["case", "axis", "from - to", "GFLOP ~", "time ~", "memory ~", ""];
@@ -192,13 +215,13 @@ fn text(report: &Report) -> String {
         points.extend(line.costs.iter().map(|cost| point_row(line, cost, ceiling.matmul_tflops)));
         exponents.push(exponent_row(line));
     }
-    let Point { tokens, batch, width, depth } = middle;
+    let middles = lines.iter().filter(|line| line.axis == Axis::ALL[0]);
+    let middles: Vec<String> = middles.map(|line| format!("{} {}", line.case, line.middle)).collect();
     format!(
         "{}\n\
          ceiling: large product {:.3} TFLOP/s, large copy {:.1} GB/s\n\
-         {precision}, {device}; {tokens} tokens, batch {batch}, width {width}, depth {depth} but where they vary; the \
-         shortest of {STEPS} steps,\n\
-         memory beyond what the process held before it had a network\n\n\
+         {precision}, {device}, {} threads; but where they vary: {}\n\
+         the shortest of {ROUNDS} x {STEPS} steps; memory beyond what the process held before it had a network\n\n\
          {}\n\
          How each grows, as a power of what varies:\n\n\
          {}\n\
@@ -207,6 +230,8 @@ fn text(report: &Report) -> String {
         ceiling.machine,
         ceiling.matmul_tflops,
         ceiling.copy_gb_per_s,
+        ceiling.threads,
+        middles.join("; "),
         align(&points),
         align(&exponents),
     )
@@ -246,31 +271,41 @@ fn exponent_row(line: &Line) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::measured::tests::step_run;
     use super::*;
 
     #[test]
     fn every_axis_passes_through_the_middle() {
         for case in [Case::Image, Case::Speech, Case::Text] {
             for axis in Axis::ALL {
-                let points = axis.values(case).map(|value| Point::at(axis, value));
-                assert!(points.contains(&MIDDLE), "{case} {axis}");
+                let points = axis.values(case).map(|value| Point::at(case, axis, value));
+                assert!(points.contains(&Point::middle(case)), "{case} {axis}");
             }
         }
     }
 
+    /// Runs whose time grows as the `power` of the tokens, while the count grows as they do.
+    fn runs(power: f64, slowed: f64) -> Vec<(Point, StepRun)> {
+        let run = |tokens: u32| {
+            let run = step_run(f64::from(tokens).powf(power) * slowed, 100.0 + f64::from(tokens));
+            let (step_gflop, start_mib) = (f64::from(tokens), Some(100.0));
+            (Point::at(Case::Text, Axis::Tokens, tokens), StepRun { step_gflop, start_mib, ..run })
+        };
+        Axis::Tokens.values(Case::Text).map(run).to_vec()
+    }
+
     #[test]
     fn a_line_that_grows_too_fast_is_marked() {
-        let line = |power: f64| {
-            let cost = |value: u32| {
-                let x = f64::from(value);
-                Cost { value, gflop: x, ms: x.powf(power), mib: x }
-            };
-            let costs = Axis::Tokens.values(Case::Text).map(cost).to_vec();
-            let growth = Growth::of(&costs);
-            let faster_than_model = growth.faster_than_model();
-            exponent_row(&Line { case: Case::Text, axis: Axis::Tokens, costs, growth, faster_than_model })
-        };
-        assert_eq!(line(2.0)[2..], ["64 - 512", "1.00", "2.00", "1.00", "!! time"]);
-        assert_eq!(line(1.1)[6], "ok");
+        let row = |power| exponent_row(&line(Case::Text, Axis::Tokens, &runs(power, 1.0)));
+        assert_eq!(row(2.0)[2..], ["64 - 512", "1.00", "2.00", "1.00", "!! time"]);
+        assert_eq!(row(1.1)[6], "ok");
+    }
+
+    #[test]
+    fn the_shortest_step_of_all_rounds_counts() {
+        let quiet = line(Case::Text, Axis::Tokens, &runs(1.0, 1.0));
+        let mut both = runs(1.0, 3.0);
+        both.extend(runs(1.0, 1.0));
+        assert_eq!(line(Case::Text, Axis::Tokens, &both).costs, quiet.costs);
     }
 }
