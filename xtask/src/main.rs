@@ -94,7 +94,7 @@ enum Command {
         arguments: Vec<OsString>,
     },
     /// Run the benchmarks of each part, or time the whole step: beside PyTorch, or as it grows.
-    Bench(bench::Arguments),
+    Bench(Box<bench::Arguments>),
     /// Check formatting, lints, documentation, licences and packages.
     #[command(after_help = "Example:
   cargo xtask lint     all checks; goes on after a failure and lists them at the end")]

@@ -1,5 +1,6 @@
 //! Programs that measure and print one JSON object: d2v, and its peer in PyTorch.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result, bail};
@@ -75,16 +76,6 @@ pub(crate) fn run<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
     serde_json::from_str(line).with_context(|| format!("not what a step program prints: {line}"))
 }
 
-#[cfg(unix)]
-fn signal(status: ExitStatus) -> Option<i32> {
-    std::os::unix::process::ExitStatusExt::signal(&status)
-}
-
-#[cfg(not(unix))]
-fn signal(_status: ExitStatus) -> Option<i32> {
-    None
-}
-
 /// What a program said last: the error that ends a Python traceback, else its last lines.
 fn reason(messages: &str) -> String {
     let names_an_error = |line: &&str| {
@@ -99,7 +90,7 @@ fn reason(messages: &str) -> String {
 
 fn ended(status: ExitStatus, reason: &str) -> String {
     const KILLED: i32 = 9;
-    match (signal(status), reason) {
+    match (status.signal(), reason) {
         (Some(KILLED), _) => {
             "killed from outside (signal 9), as the system does when memory runs out".to_owned()
         }

@@ -275,3 +275,82 @@ fn text(report: &Report) -> String {
         table(comparisons),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::measured::tests::step_run;
+    use super::super::workload::{Case, Precision};
+    use super::*;
+
+    fn workload() -> Workload {
+        Workload {
+            case: Case::Speech,
+            size: Size::Tiny,
+            batch: 3,
+            seconds: 2.5,
+            device: "cpu".to_owned(),
+            precision: Precision::Bf16,
+            steps: 4,
+            warmup: 0,
+            threads: 2,
+        }
+    }
+
+    fn bench(d2v: &str, python: &str) -> Bench {
+        let python = Python { program: OsString::from(python), torch: "2.11.0".to_owned() };
+        Bench { d2v: d2v.into(), python, script: "torch_step.py".into() }
+    }
+
+    #[test]
+    fn every_program_is_asked_for_the_same() {
+        let bench = bench("d2v", "python");
+        let line = |program| {
+            let command = bench.command(program, &workload());
+            let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+            words.join(" ")
+        };
+        let shared =
+            "--case audio --size tiny --batch 3 --seconds 2.5 --device cpu --steps 4 --warmup 0 --threads 2";
+        for (program, own) in [
+            (Program::D2v, "bench-step --json --precision bf16"),
+            (Program::Lean, "torch_step.py --impl lean --dtype bf16"),
+            (Program::HfCompiled, "torch_step.py --impl hf --dtype bf16 --compile"),
+        ] {
+            assert_eq!(line(program), format!("{own} {shared}"));
+        }
+    }
+
+    #[test]
+    fn programs_take_turns_and_one_that_failed_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let json = serde_json::to_string(&step_run(50.0, 10.0)).unwrap();
+        let log = folder.path().join("log");
+        // Each notes its turn; the models of transformers are not there.
+        let script = |name: &str| {
+            let path = folder.path().join(name);
+            let text = format!(
+                "#!/bin/sh\necho {name} >> {}\ncase \"$*\" in *hf*) echo 'ImportError: none' >&2; exit 1;; esac\n\
+                 echo '{json}'\n",
+                log.display()
+            );
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            path.display().to_string()
+        };
+        let bench = bench(&script("ours"), &script("theirs"));
+        let series = [Program::D2v, Program::Lean, Program::Hf].map(Series::new).to_vec();
+        let mut comparison = Comparison { workload: workload(), series };
+        for round in [1, 2] {
+            bench.round(&mut comparison, round);
+        }
+        assert_eq!(fs::read_to_string(&log).unwrap(), "ours\ntheirs\ntheirs\nours\ntheirs\n");
+        let [ours, lean, hf] = &comparison.series[..] else { panic!("three programs") };
+        assert_eq!((ours.runs.len(), lean.runs.len(), hf.runs.len()), (2, 2, 0));
+        assert!(hf.failure.as_ref().unwrap().contains("ImportError: none"), "{hf:?}");
+        assert_eq!((&ours.failure, &lean.failure), (&None, &None));
+    }
+}

@@ -62,7 +62,7 @@ fn torch_version(program: &OsStr) -> Result<String, String> {
     last(&output.stdout).ok_or_else(|| "it names no version".to_owned())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
