@@ -32,7 +32,7 @@ use workload::{Case, Precision};
   cargo xtask bench --bench masks -- --save-baseline before
   cargo xtask bench --bench masks -- --baseline before  compare with what was saved
 
-  cargo xtask bench --peer                              Base of all cases beside PyTorch, on the CPU: 10 minutes
+  cargo xtask bench --peer                              Base beside PyTorch on the CPU: 10 minutes
   cargo xtask bench --peer --python venv/bin/python --impl lean,hf --compile --json peer.json
   cargo xtask bench --peer --size tiny --cases image --rounds 1
   cargo xtask bench --peer --device cuda --precision bf16 --batch image=128,speech=64,text=64

@@ -252,8 +252,7 @@ fn text(report: &Report) -> String {
     let what = comparisons.first().map_or(String::new(), |comparison| {
         let Workload { size, precision, device, threads, steps, warmup, .. } = &comparison.workload;
         format!(
-            "{}, {}, {device}, {threads} threads of each program; {rounds} rounds of {}, in each {steps} steps after \
-             {warmup}",
+            "{}, {}, {device}, {threads} threads each; {rounds} x ({}) in turn, each {steps} steps after {warmup}",
             size.flag(),
             precision.flag(),
             names.join(", ")
