@@ -101,7 +101,21 @@ fn ended(status: ExitStatus, reason: &str) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
     use super::*;
+
+    /// A shell script that can be started, as a stand-in for a program.
+    pub(crate) fn stand_in(folder: &Path, name: &str, script: &str) -> PathBuf {
+        let (text, path) = (folder.join(format!("{name}.sh")), folder.join(name));
+        fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+        // Another process writes the program itself: one that this process has open for writing could not be started
+        // while a test beside this one, which inherited the open file, has not yet become its own program.
+        let install = Command::new("install").args(["-m", "755"]).args([&text, &path]).status().unwrap();
+        assert!(install.success());
+        path
+    }
 
     /// A run that took so long and so much memory.
     pub(crate) fn step_run(ms: f64, peak_mib: f64) -> StepRun {

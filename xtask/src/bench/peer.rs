@@ -279,9 +279,8 @@ fn text(report: &Report) -> String {
 mod tests {
     use std::ffi::OsString;
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
 
-    use super::super::measured::tests::step_run;
+    use super::super::measured::tests::{stand_in, step_run};
     use super::super::workload::{Case, Precision};
     use super::*;
 
@@ -330,15 +329,11 @@ mod tests {
         let log = folder.path().join("log");
         // Each notes its turn; the models of transformers are not there.
         let script = |name: &str| {
-            let path = folder.path().join(name);
             let text = format!(
-                "#!/bin/sh\necho {name} >> {}\ncase \"$*\" in *hf*) echo 'ImportError: none' >&2; exit 1;; esac\n\
-                 echo '{json}'\n",
+                "echo {name} >> {}\ncase \"$*\" in *hf*) echo 'ImportError: none' >&2; exit 1;; esac\necho '{json}'",
                 log.display()
             );
-            fs::write(&path, text).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-            path.display().to_string()
+            stand_in(folder.path(), name, &text).display().to_string()
         };
         let bench = bench(&script("ours"), &script("theirs"));
         let series = [Program::D2v, Program::Lean, Program::Hf].map(Series::new).to_vec();

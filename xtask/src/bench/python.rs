@@ -64,19 +64,8 @@ fn torch_version(program: &OsStr) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-    use std::path::PathBuf;
-
+    use super::super::measured::tests::stand_in;
     use super::*;
-
-    /// A program that stands in for Python.
-    fn stand_in(folder: &Path, name: &str, script: &str) -> PathBuf {
-        let path = folder.join(name);
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path
-    }
 
     #[test]
     fn the_option_comes_before_the_variable() {
