@@ -1,4 +1,4 @@
-//! Seconds of sound per second, one thread, from encoded bytes to normalised arrays:
+//! Seconds of sound per second from encoded bytes to normalised arrays:
 //! `cargo bench -p d2v-benches --bench audio`.
 //!
 //! Criterion reports elements per second: samples per channel that come out, so 16,000 elements are a second of sound.
@@ -7,13 +7,15 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use d2v_data::{
-    AudioOptions, AudioTransform, AugmentKey, Dataset, RawSample, Split, SyntheticSounds,
-    SyntheticSoundsConfig, open_audio,
+    AudioOptions, AudioTransform, AugmentKey, BatchSize, Cursor, Dataset, Loader, LoaderConfig, RawSample,
+    Split, SyntheticSounds, SyntheticSoundsConfig, Transform, open_audio,
 };
 use std::hint::black_box;
-use std::path::PathBuf;
+use std::sync::Arc;
 
 const SECONDS: f64 = 10.0;
+/// Recordings that a loader reads.
+const FILES: usize = 16;
 
 fn sound(sample_rate_hz: u32) -> Vec<i16> {
     let config = SyntheticSoundsConfig {
@@ -46,34 +48,19 @@ fn wav(rate_hz: u32, samples: &[i16]) -> Vec<u8> {
     bytes
 }
 
-/// A file that is removed at the end.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn new(name: &str, bytes: &[u8]) -> Self {
-        let path = std::env::temp_dir().join(format!("d2v-bench-{}-{name}", std::process::id()));
-        std::fs::write(&path, bytes).expect("a writable temporary folder");
-        Self(path)
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // What is left behind is a small file in a temporary folder.
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 fn files(c: &mut Criterion) {
     let mut group = c.benchmark_group("sound");
     let flac = include_bytes!("../../crates/d2v-data/tests/fixtures/sound.flac");
     let cases = [
-        ("wav_16khz_10s", Temporary::new("16khz.wav", &wav(16_000, &sound(16_000)))),
-        ("wav_44khz_resampled_10s", Temporary::new("44khz.wav", &wav(44_100, &sound(44_100)))),
-        ("flac_16khz_4s", Temporary::new("16khz.flac", flac)),
+        ("wav_16khz_10s", "16khz.wav", wav(16_000, &sound(16_000))),
+        ("wav_44khz_resampled_10s", "44khz.wav", wav(44_100, &sound(44_100))),
+        ("flac_16khz_4s", "16khz.flac", flac.to_vec()),
     ];
-    for (name, file) in &cases {
-        let set = open_audio(&file.0, Split::All, &AudioOptions::default()).expect("a good file");
+    let folder = tempfile::tempdir().expect("a writable temporary folder");
+    for (name, file, bytes) in &cases {
+        let path = folder.path().join(file);
+        std::fs::write(&path, bytes).expect("a writable temporary folder");
+        let set = open_audio(&path, Split::All, &AudioOptions::default()).expect("a good file");
         group.throughput(Throughput::Elements(set.length(0) as u64));
         group.bench_function(BenchmarkId::new("load", name), |b| b.iter(|| set.load(black_box(0))));
         let transform = AudioTransform::default();
@@ -87,6 +74,34 @@ fn files(c: &mut Criterion) {
                 transform.apply(sound, AugmentKey { seed: 0, epoch: 0, sample_id })
             });
         });
+    }
+    group.finish();
+}
+
+/// The whole loader on recordings: what one worker thread yields is what one core does.
+fn loader(c: &mut Criterion) {
+    let mut group = c.benchmark_group("sound_loader");
+    group.sample_size(20);
+    let folder = tempfile::tempdir().expect("a writable temporary folder");
+    let bytes = wav(16_000, &sound(16_000));
+    for index in 0..FILES {
+        let path = folder.path().join(format!("{index}.wav"));
+        std::fs::write(path, &bytes).expect("a writable temporary folder");
+    }
+    let set = open_audio(folder.path(), Split::All, &AudioOptions::default()).expect("good files");
+    let set: Arc<dyn Dataset> = Arc::from(set);
+    let batch = FILES / 2;
+    group.throughput(Throughput::Elements((batch * set.length(0)) as u64));
+    for threads in [1, 2] {
+        let config = LoaderConfig {
+            batch: BatchSize::Samples(batch),
+            threads,
+            transform: Transform::Audio(AudioTransform::default()),
+            ..LoaderConfig::default()
+        };
+        let mut loader = Loader::new(Arc::clone(&set), config, Cursor::default()).expect("valid settings");
+        let id = BenchmarkId::new("threads", format!("{threads}/{batch}x10s_16khz_wav"));
+        group.bench_function(id, |b| b.iter(|| loader.next()));
     }
     group.finish();
 }
@@ -107,5 +122,5 @@ fn synthetic(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, files, synthetic);
+criterion_group!(benches, files, loader, synthetic);
 criterion_main!(benches);

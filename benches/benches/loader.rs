@@ -1,17 +1,21 @@
-//! Pictures per second from encoded bytes to normalised arrays, one thread: `cargo bench -p d2v-benches --bench loader`.
+//! Pictures per second from encoded bytes to normalised arrays: `cargo bench -p d2v-benches --bench loader`.
 //!
-//! Criterion reports elements per second: pictures. The loader's own cost beside this is the hand-over between threads,
+//! Criterion reports elements per second: pictures. `jpeg_loader` is the whole way of data2vec's pictures, from files to
+//! batches; with one thread it is what one core does. The loader's own cost beside this is the hand-over between threads,
 //! which `synthetic_32px/loader_threads` shows against `synthetic_32px/draw`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use d2v_data::{
-    AugmentKey, BatchSize, Cursor, Dataset, ImageTransform, Limits, Loader, LoaderConfig, RawSample, Split,
-    SyntheticConfig, SyntheticImages, Transform, decode_picture,
+    AugmentKey, BatchSize, Cursor, Dataset, ImageTransform, Limits, Loader, LoaderConfig, OpenOptions,
+    RawSample, Split, SyntheticConfig, SyntheticImages, Transform, decode_picture, open,
 };
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use std::hint::black_box;
 use std::sync::Arc;
+
+/// Pictures that a loader reads.
+const FILES: usize = 32;
 
 /// A JPEG of a built-in picture, its side as given, quality 90: about as many bytes per pixel as a photograph.
 fn jpeg(size_px: u32) -> Vec<u8> {
@@ -51,6 +55,34 @@ fn decode_and_augment(c: &mut Criterion) {
     group.finish();
 }
 
+/// The whole loader on files: what one worker thread yields is what one core does.
+fn files(c: &mut Criterion) {
+    let mut group = c.benchmark_group("jpeg_loader");
+    group.sample_size(20);
+    let folder = tempfile::tempdir().expect("a writable temporary folder");
+    let bytes = jpeg(433);
+    for index in 0..FILES {
+        let path = folder.path().join(format!("{index}.jpg"));
+        std::fs::write(path, &bytes).expect("a writable temporary folder");
+    }
+    let set = open(folder.path(), Split::Train, &OpenOptions::default()).expect("good files");
+    let set: Arc<dyn Dataset> = Arc::from(set);
+    let batch = FILES / 2;
+    group.throughput(Throughput::Elements(batch as u64));
+    for threads in [1, 2] {
+        let config = LoaderConfig {
+            batch: BatchSize::Samples(batch),
+            threads,
+            transform: Transform::Image(ImageTransform::pretraining(224)),
+            ..LoaderConfig::default()
+        };
+        let mut loader = Loader::new(Arc::clone(&set), config, Cursor::default()).expect("valid");
+        let id = BenchmarkId::new("threads", format!("{threads}/{batch}x433px_to_224"));
+        group.bench_function(id, |b| b.iter(|| loader.next()));
+    }
+    group.finish();
+}
+
 fn synthetic(c: &mut Criterion) {
     let mut group = c.benchmark_group("synthetic_32px");
     let set =
@@ -80,5 +112,5 @@ fn synthetic(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decode_and_augment, synthetic);
+criterion_group!(benches, decode_and_augment, files, synthetic);
 criterion_main!(benches);

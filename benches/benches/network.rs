@@ -1,4 +1,5 @@
-//! Where the time of a step goes: front end, blocks, attention, targets, loss, optimizer, moving average, one by one.
+//! Where the time of a step goes: blocks, attention, targets, loss, optimizer, moving average, one by one; the front ends
+//! are in `front_ends.rs`.
 //! Shapes are in the names: samples x tokens x width, or what stands there. f32 on the CPU, libtorch's own threads.
 //!
 //! `cargo bench -p d2v-benches --bench network`
@@ -7,8 +8,6 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use d2v_ema::{Ema, Rule};
-use d2v_encoders::{Hidden, ImageConfig, ImageEncoder, ModalityEncoder};
-use d2v_masking::{BlocksConfig, MaskConfig, MaskKey, Positions};
 use d2v_targets::{LossConfig, LossKind, LossScale, Normalization, TargetRule, TopLayerAverage};
 use d2v_torch::{ParamStore, Parameters, foreach};
 use d2v_train::optimizer::{EpsPlacement, NoDecay, Optimizer, OptimizerConfig};
@@ -19,27 +18,28 @@ const HOST: (Kind, Device) = (Kind::Float, Device::Cpu);
 /// 14 x 14 patches and the class token.
 const TOKENS: i64 = 197;
 
-/// A stack of one block (and the final norm, whose share is small), and its parameters.
-fn one_block(size: Size) -> (Transformer, Parameters) {
-    let config = TransformerConfig { depth: 1, ..TransformerConfig::image(size) };
+/// A stack of one block (and the final norm of images, whose share is small), and its parameters.
+fn one_block(config: &TransformerConfig) -> (Transformer, Parameters) {
+    let config = TransformerConfig { depth: 1, ..config.clone() };
     let store = ParamStore::new(Device::Cpu, Kind::Float, 0);
     let transformer = Transformer::new(&store.root(), &config).expect("published sizes are valid");
     (transformer, store.into_parameters())
 }
 
-fn tokens(samples: i64, width: i64) -> Tokens {
-    Tokens::plain(Tensor::randn([samples, TOKENS, width], HOST))
-}
-
 fn block(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("block");
     group.sample_size(20);
-    for (name, size, samples) in [("tiny", Size::Tiny, 8), ("base", Size::Base, 2)] {
-        let (transformer, parameters) = one_block(size);
-        let config = transformer.config().clone();
-        let input = tokens(samples, config.width);
-        let shape = format!("{name}/{samples}x{TOKENS}x{}", config.width);
-        let flops = samples as u64 * config.block_flops(TOKENS as u64);
+    let image = TransformerConfig::image;
+    for (name, config, samples, tokens) in [
+        ("image-tiny", image(Size::Tiny), 8, TOKENS),
+        ("image-base", image(Size::Base), 2, TOKENS),
+        ("speech-base", TransformerConfig::sequence(Size::Base), 2, 249),
+        ("text-base", TransformerConfig::sequence(Size::Base), 1, 512),
+    ] {
+        let (transformer, parameters) = one_block(&config);
+        let input = Tokens::plain(Tensor::randn([samples, tokens, config.width], HOST));
+        let shape = format!("{name}/{samples}x{tokens}x{}", config.width);
+        let flops = samples as u64 * config.block_flops(tokens as u64);
         group.throughput(Throughput::Elements(flops));
         group.bench_function(BenchmarkId::new("forward", &shape), |bencher| {
             bencher.iter(|| tch::no_grad(|| transformer.encode(&input, Wanted::All, Pass::Eval, None)));
@@ -56,49 +56,34 @@ fn block(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// libtorch's kernel alone: what a block spends beyond it and its products is ours.
 fn attention(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("attention");
-    let (samples, heads, head_width) = (8, 3, 64);
-    let qkv = Tensor::randn([3, samples, heads, TOKENS, head_width], HOST);
-    let bias_bhll = Tensor::randn([1, heads, TOKENS, TOKENS], HOST);
-    for (name, bias) in [("plain", None), ("relative-bias", Some(&bias_bhll))] {
-        group.bench_function(
-            BenchmarkId::new(name, format!("{samples}x{heads}x{TOKENS}x{head_width}")),
-            |bencher| {
-                let (q, k, v) = (qkv.get(0), qkv.get(1), qkv.get(2));
-                bencher
-                    .iter(|| Tensor::scaled_dot_product_attention(&q, &k, &v, bias, 0.0, false, None, false));
-            },
-        );
-    }
-    group.finish();
-}
-
-fn front_end(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("front-end");
-    let (samples, width, heads) = (8, 768, 12);
-    let config = ImageConfig::vit16();
-    let init = TransformerConfig::image(Size::Base).init;
-    let store = ParamStore::new(Device::Cpu, Kind::Float, 0);
-    let encoder =
-        ImageEncoder::new(&store.root(), &config, width, heads, init).expect("published sizes are valid");
-    let pictures = Tensor::randn([samples, 3, 224, 224], HOST);
-    let keys: Vec<MaskKey> =
-        (0..samples as u64).map(|sample_id| MaskKey { sample_id, ..MaskKey::default() }).collect();
-    let sampler = MaskConfig::Blocks(BlocksConfig::default()).build().expect("published settings are valid");
-    let mask = sampler
-        .sample_batch(Positions::Grid { height: 14, width: 14 }, None, &keys)
-        .expect("they suit the grid");
-    let mask_bl = Tensor::from_slice(mask.as_slice()).view([samples, TOKENS - 1]);
-    group.throughput(Throughput::Elements(samples as u64));
-    group.bench_function(format!("masked/{samples}x3x224x224"), |bencher| {
-        bencher.iter(|| {
-            tch::no_grad(|| {
-                let features = encoder.features(&pictures).expect("the shapes fit");
-                encoder.tokens(&features, Some(Hidden { mask_bl: &mask_bl }), None, Pass::Eval)
-            })
+    group.sample_size(20);
+    let (heads, head_width) = (12, 64);
+    for (name, samples, tokens, biased) in
+        [("image", 2, TOKENS, true), ("speech", 2, 249, false), ("text", 1, 512, false)]
+    {
+        let part = || Tensor::randn([samples, heads, tokens, head_width], HOST).set_requires_grad(true);
+        let qkv = [part(), part(), part()];
+        let bias_bhll =
+            biased.then(|| Tensor::randn([1, heads, tokens, tokens], HOST).set_requires_grad(true));
+        let leaves: Vec<Tensor> = qkv.iter().chain(&bias_bhll).map(Tensor::shallow_clone).collect();
+        let attend = || {
+            let [q, k, v] = &qkv;
+            Tensor::scaled_dot_product_attention(q, k, v, bias_bhll.as_ref(), 0.0, false, None, false)
+        };
+        let shape = format!("{name}/{samples}x{heads}x{tokens}x{head_width}");
+        group.bench_function(BenchmarkId::new("forward", &shape), |bencher| {
+            bencher.iter(|| tch::no_grad(attend));
         });
-    });
+        group.bench_function(BenchmarkId::new("forward-backward", &shape), |bencher| {
+            bencher.iter(|| {
+                attend().sum(Kind::Float).backward();
+                foreach::clear_grads(&leaves)
+            });
+        });
+    }
     group.finish();
 }
 
@@ -170,5 +155,5 @@ fn weights(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, front_end, block, attention, targets_and_loss, weights);
+criterion_group!(benches, block, attention, targets_and_loss, weights);
 criterion_main!(benches);

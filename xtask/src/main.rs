@@ -93,17 +93,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
     },
-    /// Run the benchmarks; arguments go to `cargo bench`.
-    #[command(after_help = "Examples:
-  cargo xtask bench                                     every benchmark
-  cargo xtask bench --bench masks                       one of them
-  cargo xtask bench --bench masks -- --save-baseline before
-  cargo xtask bench --bench masks -- --baseline before  compare with what was saved")]
-    Bench {
-        /// Arguments of `cargo bench`.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
-        arguments: Vec<OsString>,
-    },
+    /// Run the benchmarks of each part, or time the whole step: beside PyTorch, or as it grows.
+    Bench(Box<bench::Arguments>),
     /// Check formatting, lints, documentation, licences and packages.
     #[command(after_help = "Example:
   cargo xtask lint     all checks; goes on after a failure and lists them at the end")]
@@ -145,7 +136,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor { quick } => doctor::run(&checkout, quick),
         Command::Pretrain { arguments } => pretrain::run(&checkout, &arguments),
         Command::Test { arguments } => test::run(&checkout, &arguments),
-        Command::Bench { arguments } => bench::run(&checkout, &arguments),
+        Command::Bench(arguments) => bench::run(&checkout, &arguments),
         Command::Lint => lint::run(&checkout),
         Command::Ci => ci::run(&checkout),
         Command::Data { name, dir } => data::run(&checkout, name.as_deref(), dir),

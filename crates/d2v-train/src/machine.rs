@@ -30,6 +30,30 @@ pub fn matmul_tflops(device: Device, kind: Kind, budget: Duration) -> f64 {
     })
 }
 
+/// Largest rate of copying between two places of the device's memory, in 10^9 bytes per second, what is read and what is
+/// written both counted: the best of several copies within `budget`, each too large for any cache.
+pub fn copy_gb_per_s(device: Device, budget: Duration) -> f64 {
+    let bytes: i64 = if device.is_cuda() { 1 << 30 } else { 1 << 28 };
+    let started = Instant::now();
+    no_grad(|| {
+        let from = Tensor::zeros([bytes], (Kind::Uint8, device));
+        // Filled: pages that were never written would be made by the first copy.
+        let mut to = Tensor::ones([bytes], (Kind::Uint8, device));
+        let mut best = f64::INFINITY;
+        for round in 0.. {
+            d2v_torch::cuda::synchronize(device);
+            let start = Instant::now();
+            to.copy_(&from);
+            d2v_torch::cuda::synchronize(device);
+            best = best.min(start.elapsed().as_secs_f64());
+            if round >= 2 && started.elapsed() > budget {
+                break;
+            }
+        }
+        2.0 * bytes as f64 / best / 1e9
+    })
+}
+
 /// Processor, threads, memory and device in one line.
 pub fn describe(device: Device) -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZeroUsize::get);

@@ -3,7 +3,8 @@
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use d2v_train::commands::{
-    bench_step, doctor, embed, export, gpu_check, import, inspect, masks, pretrain, probe, report, tokenizer,
+    bench_ceiling, bench_step, doctor, embed, export, gpu_check, import, inspect, masks, pretrain, probe,
+    report, tokenizer,
 };
 use d2v_train::exit::Exit;
 use d2v_train::progress::Console;
@@ -54,6 +55,8 @@ enum Command {
     Doctor(doctor::Args),
     /// Time a training step, comparable with the same step in PyTorch.
     BenchStep(bench_step::Args),
+    /// Measure what a device can do at most: a large matrix product and a large copy.
+    BenchCeiling(bench_ceiling::Args),
     /// Check and time everything on a CUDA device, in one go.
     GpuCheck(gpu_check::Args),
 }
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::BenchStep(args) => bench_step::run(&args),
+        Command::BenchCeiling(args) => bench_ceiling::run(&args),
         Command::GpuCheck(args) => gpu_check::run(&args),
     };
     match result.context("d2v") {

@@ -1,9 +1,11 @@
 //! `d2v bench-step`: how long a training step takes, comparable with the same step in PyTorch.
 
+use super::bench_shape::ShapeArgs;
 use super::output::{print, table};
 use crate::config::Precision;
 use crate::exit::Exit;
 use crate::human_numbers::percent;
+use crate::machine::memory_bytes;
 use crate::recipes::{LearnerConfig, Modality};
 use crate::step_parts::{Part, PartTimes, mean_parts, timed_step};
 use crate::step_timing::{StepTiming, Workload, set_deterministic, settings, time_steps};
@@ -11,7 +13,7 @@ use anyhow::Context;
 use clap::{Args as ClapArgs, ValueEnum};
 use d2v_transformer::Size;
 use serde::Serialize;
-use tch::Kind;
+use tch::{Device, Kind};
 
 /// Arguments of `d2v bench-step`.
 #[derive(Debug, ClapArgs)]
@@ -20,10 +22,12 @@ use tch::Kind;
   d2v bench-step --size base --batch 8 --parts           and where the time goes
   d2v bench-step --case audio --batch 4 --seconds 5      speech; --case text likewise
   d2v bench-step --size base --batch 128 --device cuda --precision bf16 --json
+  d2v bench-step --case text --tokens 2048 --width 256   another shape: how does a step grow?
 
 The network, the loss and the optimizer are those of the published models, without dropout; input is noise: pictures of
-224 pixels with 60 % of the patches hidden, 5 s of sound with 49 % of the frames, 512 tokens with 15 %. Operations are counted by matrix products: teacher forward, student forward, backward
-at twice the forward; class token and prediction head are left out.")]
+224 pixels with 60 % of the patches hidden, 5 s of sound with 49 % of the frames, 512 tokens with 15 %. Operations are
+counted by matrix products: teacher forward, student forward, backward at twice the forward; class token and prediction
+head are left out, and blocks count whole where the step computes less.")]
 pub struct Args {
     /// What the network is for.
     #[arg(long, value_enum, default_value = "vision")]
@@ -34,6 +38,9 @@ pub struct Args {
     /// Seconds of each sound; other cases have one length.
     #[arg(long, value_name = "S", default_value_t = 5.0)]
     pub seconds: f64,
+    /// Another shape than the size has.
+    #[command(flatten)]
+    pub shape: ShapeArgs,
     /// Samples per step.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     pub batch: u32,
@@ -139,12 +146,17 @@ struct Outcome {
     case: CaseName,
     size: Size,
     tokens: usize,
+    width: i64,
+    depth: usize,
+    heads: i64,
     device: String,
     dtype: Precision,
     threads: i32,
     deterministic: bool,
     parameters: usize,
     torch: &'static str,
+    /// Memory of the process in MiB before there is a network; of the CPU's only.
+    start_mib: Option<u64>,
     #[serde(flatten)]
     timing: StepTiming,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -165,6 +177,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             return Err(error.context(Exit::Usage));
         }
     }
+    args.shape.apply(&mut config)?;
     let outcome = measure(args, &config)?;
     if args.json {
         // One line, as the program it is compared with prints it.
@@ -182,6 +195,10 @@ fn measure(args: &Args, config: &LearnerConfig) -> anyhow::Result<Outcome> {
     }
     set_deterministic(device, args.deterministic)?;
     let precision = Precision::from(args.precision);
+    let start_mib = match device {
+        Device::Cuda(_) => None,
+        _ => memory_bytes().map(|bytes| bytes >> 20),
+    };
     let mut learner = config.learner(device, Kind::Float, 0)?;
     let (warmup, steps, batch) = (args.warmup as usize, args.steps as usize, args.batch as usize);
     let work = Workload { batch, precision, warmup, steps, budget: None };
@@ -205,12 +222,16 @@ fn measure(args: &Args, config: &LearnerConfig) -> anyhow::Result<Outcome> {
         case: args.case,
         size: args.size.into(),
         tokens: config.positions(),
+        width: config.model.transformer.width,
+        depth: config.model.transformer.depth,
+        heads: config.model.transformer.heads,
         device: crate::machine::device_name(device),
         dtype: precision,
         threads: tch::get_num_threads(),
         deterministic: args.deterministic,
         parameters: learner.student.network.parameters.count(),
         torch: d2v_torch::settings::libtorch_version(),
+        start_mib,
         timing,
         parts_ms,
     })
@@ -230,11 +251,13 @@ fn text(outcome: &Outcome) -> String {
         ..
     } = outcome.timing;
     let mut text = format!(
-        "{} {}, batch {batch}, {} on {}, {} threads: {:.1} million parameters\n\
+        "{}, {} tokens, {} wide, {} blocks, batch {batch}, {} on {}, {} threads: {:.1} million parameters\n\
          {ms_per_step:.1} ms per step (median of {steps}; {ms_min:.1} to {ms_max:.1}), {samples_per_s:.2} samples/s\n\
          {step_gflop:.1} GFLOP per step, {tflops:.3} TFLOP/s, peak memory {peak_mib} MiB\n",
         format!("{:?}", outcome.case).to_lowercase(),
-        format!("{:?}", outcome.size).to_lowercase(),
+        outcome.tokens,
+        outcome.width,
+        outcome.depth,
         outcome.dtype.name(),
         outcome.device,
         outcome.threads,
@@ -307,7 +330,7 @@ mod tests {
 
     #[test]
     fn nothing_to_time_is_usage() {
-        for line in ["--batch 0", "--steps 0", "--size huge", "--threads 0"] {
+        for line in ["--batch 0", "--steps 0", "--size huge", "--threads 0", "--tokens 9 --seconds 1"] {
             assert!(parse(line).is_err(), "{line}");
         }
         let error = run(&parse("--device gpu").unwrap()).unwrap_err();

@@ -1,5 +1,7 @@
 //! The commands of `d2v`, one file each: arguments, and what they do.
 
+pub mod bench_ceiling;
+pub mod bench_shape;
 pub mod bench_step;
 pub mod doctor;
 pub mod embed;
