@@ -68,10 +68,12 @@ impl Attention {
             }
         };
         let qkv = qkv.view([b, l, 3, self.heads, d / self.heads]).permute([2, 0, 3, 1, 4]);
-        let (q, k, v) = (qkv.get(0), qkv.get(1), qkv.get(2));
+        // Unbound at once: the gradient of three selections is three tensors of the whole size, mostly zeros, added up.
+        let parts = qkv.unbind(0);
+        let (q, k, v) = (&parts[0], &parts[1], &parts[2]);
         let mask = mask.map(|m| m.to_kind(q.kind()));
         let dropout = if pass.is_training() { self.dropout } else { 0.0 };
-        let out_bhld = Tensor::scaled_dot_product_attention(&q, &k, &v, mask, dropout, false, None, false);
+        let out_bhld = Tensor::scaled_dot_product_attention(q, k, v, mask, dropout, false, None, false);
         let out_bld = out_bhld.transpose(1, 2).reshape([b, l, d]);
         match rows_m {
             Some(rows_m) => self.proj.forward(&out_bld.view([b * l, d]).index_select(0, rows_m)),
