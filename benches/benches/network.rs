@@ -47,7 +47,8 @@ fn block(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(3 * flops));
         group.bench_function(BenchmarkId::new("forward-backward", &shape), |bencher| {
             bencher.iter(|| {
-                let last = transformer.encode(&input, Wanted::All, Pass::Train { key: 0 }, None);
+                let last =
+                    transformer.encode(&input, Wanted::All, Pass::Train { key: 0, recompute: false }, None);
                 last.expect("the shapes fit").sum(Kind::Float).backward();
                 foreach::clear_grads(&parameters.tensors())
             });

@@ -37,6 +37,7 @@ fn step(criterion: &mut Criterion) {
         lr: 1e-4,
         tau: 0.999,
         precision: Kind::Float,
+        recompute: false,
         observe,
     };
 

@@ -113,6 +113,15 @@ char* d2v_autocast_enter(int device_type, int scalar_type, bool* was_enabled, in
   });
 }
 
+// Whether autocast is on for a device type, and to what.
+char* d2v_autocast_state(int device_type, bool* enabled, int* type) {
+  return guarded([&] {
+    auto device = static_cast<at::DeviceType>(device_type);
+    *enabled = at::autocast::is_autocast_enabled(device);
+    *type = static_cast<int>(at::autocast::get_autocast_dtype(device));
+  });
+}
+
 char* d2v_autocast_leave(int device_type, bool was_enabled, int previous_type) {
   return guarded([&] {
     auto device = static_cast<at::DeviceType>(device_type);

@@ -38,7 +38,7 @@ pub fn with<T>(device: Device, kind: Kind, body: impl FnOnce() -> T) -> Result<T
         Kind::Half => SCALAR_HALF,
         other => return Err(Error::Libtorch(format!("autocast to {other:?}: use BFloat16 or Half"))),
     };
-    let device = if device.is_cuda() { DEVICE_CUDA } else { DEVICE_CPU };
+    let device = number(device);
     let mut guard = Guard { device, was_enabled: false, previous_type: 0 };
     #[expect(unsafe_code, reason = "call into d2v_native.cpp")]
     // SAFETY: the two out arguments are live for the length of the call.
@@ -48,6 +48,29 @@ pub fn with<T>(device: Device, kind: Kind, body: impl FnOnce() -> T) -> Result<T
     let out = body();
     drop(guard);
     Ok(out)
+}
+
+fn number(device: Device) -> i32 {
+    if device.is_cuda() { DEVICE_CUDA } else { DEVICE_CPU }
+}
+
+/// What autocast on the device casts to in this thread now; [`Kind::Float`] where it is off.
+///
+/// # Errors
+/// If libtorch refuses.
+pub fn kind(device: Device) -> Result<Kind> {
+    let (mut enabled, mut scalar) = (false, 0);
+    #[expect(unsafe_code, reason = "call into d2v_native.cpp")]
+    // SAFETY: the two out arguments are live for the length of the call.
+    check(unsafe { ffi::d2v_autocast_state(number(device), &mut enabled, &mut scalar) })?;
+    match (enabled, scalar) {
+        (false, _) => Ok(Kind::Float),
+        (true, SCALAR_BFLOAT16) => Ok(Kind::BFloat16),
+        (true, SCALAR_HALF) => Ok(Kind::Half),
+        (true, other) => {
+            Err(Error::Libtorch(format!("autocast to scalar type {other}, which `with` never asks for")))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -60,6 +83,12 @@ mod tests {
         let a = Tensor::randn([4, 4], (Kind::Float, Device::Cpu));
         let inside = with(Device::Cpu, Kind::BFloat16, || a.matmul(&a).kind()).unwrap();
         assert_eq!(inside, Kind::BFloat16, "inside");
+        assert_eq!(
+            with(Device::Cpu, Kind::BFloat16, || kind(Device::Cpu).unwrap()).unwrap(),
+            Kind::BFloat16,
+            "state"
+        );
+        assert_eq!(kind(Device::Cpu).unwrap(), Kind::Float, "state outside");
         assert_eq!(a.matmul(&a).kind(), Kind::Float, "outside");
         assert_eq!(with(Device::Cpu, Kind::Float, || a.matmul(&a).kind()).unwrap(), Kind::Float, "f32");
         assert!(with(Device::Cpu, Kind::Int, || ()).is_err(), "integers");

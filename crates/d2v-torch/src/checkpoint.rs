@@ -4,7 +4,7 @@ use crate::ffi::{self, check, pointers};
 use crate::{Result, autocast};
 use std::ffi::{CString, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// What is run, once now and once in the backward pass: inputs to output.
 pub type Body = Box<dyn FnMut(&[Tensor]) -> Result<Tensor> + Send>;
@@ -13,15 +13,16 @@ pub type Body = Box<dyn FnMut(&[Tensor]) -> Result<Tensor> + Send>;
 ///
 /// Gradients reach `inputs` and every parameter that `body` uses, the latter by being added to their `grad()`. Anything
 /// else with a gradient must be an input. At least one input must require a gradient, or none arrives anywhere. Both
-/// runs must do the same: random draws belong into [`crate::seed::seeded`]. The second run has the same autocast
-/// (`precision`, as for [`autocast::with`]) as the first.
+/// runs must do the same: random draws belong into [`crate::seed::seeded`]. The second run has the autocast of the
+/// first.
 ///
 /// # Errors
 /// If the first run fails. A failure of the second is one of `backward()`.
-pub fn checkpoint(inputs: &[Tensor], precision: Kind, mut body: Body) -> Result<Tensor> {
+pub fn checkpoint(inputs: &[Tensor], mut body: Body) -> Result<Tensor> {
     let Some(device) = inputs.first().map(Tensor::device) else {
         return body(inputs);
     };
+    let precision = autocast::kind(device)?;
     // The backward pass of a CUDA device runs on a thread of its own, which knows nothing of our autocast.
     let body: Body = Box::new(move |inputs| autocast::with(device, precision, || body(inputs))?);
     let closure: *mut Body = Box::into_raw(Box::new(body));
@@ -98,7 +99,7 @@ mod tests {
     use crate::seed::seeded;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use tch::Device;
+    use tch::{Device, Kind};
 
     const HOST: (Kind, Device) = (Kind::Float, Device::Cpu);
 
@@ -120,7 +121,9 @@ mod tests {
             });
             let inputs = [y.shallow_clone(), &offset * 2.0];
             y = match checkpointed {
-                true => checkpoint(&inputs, precision, body).unwrap(),
+                true => {
+                    autocast::with(Device::Cpu, precision, || checkpoint(&inputs, body)).unwrap().unwrap()
+                }
                 false => autocast::with(Device::Cpu, precision, || body(&inputs)).unwrap().unwrap(),
             };
             layers.push(y.shallow_clone());
@@ -149,7 +152,7 @@ mod tests {
             let _ = &inside;
             Ok(&inputs[0] * 2.0)
         });
-        let out = checkpoint(&[Tensor::ones([3], HOST)], Kind::Float, body).unwrap();
+        let out = checkpoint(&[Tensor::ones([3], HOST)], body).unwrap();
         assert_eq!(out.sum(Kind::Float).double_value(&[]), 6.0);
         drop(out);
         assert_eq!(Arc::strong_count(&held), 1, "the closure is still alive");
@@ -158,7 +161,7 @@ mod tests {
     #[test]
     fn failures_and_panics_are_errors() {
         let check = |body: Body, part: &str| {
-            let error = checkpoint(&[Tensor::ones([3], HOST)], Kind::Float, body).unwrap_err().to_string();
+            let error = checkpoint(&[Tensor::ones([3], HOST)], body).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         };
         check(Box::new(|_| Err(Error::Libtorch("no such thing".into()))), "no such thing");

@@ -54,6 +54,8 @@ unsafe extern "C" {
         was_enabled: *mut bool,
         previous_type: *mut c_int,
     ) -> *mut c_char;
+    pub(crate) fn d2v_autocast_state(device_type: c_int, enabled: *mut bool, kind: *mut c_int)
+    -> *mut c_char;
     pub(crate) fn d2v_autocast_leave(
         device_type: c_int,
         was_enabled: bool,

@@ -71,7 +71,8 @@ fn main() -> anyhow::Result<()> {
         // A warm-up of ten updates; the teacher keeps 99.8 % of itself at each.
         let lr = 1e-3 * (update as f64 / 10.0).min(1.0);
         let precision = Kind::Float;
-        let settings = StepSettings { seed: SEED, update, lr, tau: 0.998, precision, observe: false };
+        let settings =
+            StepSettings { seed: SEED, update, lr, tau: 0.998, precision, recompute: false, observe: false };
         let report = learner.step(&[masked], &settings)?;
         if update % 20 == 0 {
             println!("update {update}: loss {:.3}, gradient norm {:.2}", report.loss, report.grad_norm);

@@ -121,6 +121,10 @@ pub struct TrainConfig {
     /// Micro-batches per update.
     #[serde(default = "one")]
     pub accumulate: usize,
+    /// Make the inside of the student's blocks again in the backward pass instead of keeping it (activation
+    /// checkpointing): a quarter more arithmetic a step, far less memory, the same bits.
+    #[serde(default)]
+    pub recompute_blocks: bool,
     /// A line of metrics every so many updates; the loss in it is the mean since the one before.
     #[serde(default = "ten")]
     pub log_every_steps: u64,

@@ -224,6 +224,7 @@ impl Run {
             lr: self.schedules.learning_rate.at(self.state.step),
             tau: self.schedules.tau.at(update),
             precision: config.precision.kind(),
+            recompute: config.train.recompute_blocks,
             observe: logging,
         };
         let host: Vec<HostBatch> =

@@ -115,6 +115,8 @@ pub struct StepSettings {
     pub tau: f64,
     /// Kind of the matrix products; parameters, targets and loss stay in full precision.
     pub precision: Kind,
+    /// Whether the backward pass makes the inside of the student's blocks again instead of keeping it.
+    pub recompute: bool,
     /// Whether to keep the tensors that the collapse watch looks at.
     pub observe: bool,
 }
@@ -239,7 +241,7 @@ impl Learner {
         let mut observed = None;
         for (index, batch) in batches.iter().enumerate() {
             let place = [settings.seed, settings.update, index as u64];
-            let pass = Pass::Train { key: seed::mix(&place) };
+            let pass = Pass::Train { key: seed::mix(&place), recompute: settings.recompute };
             let observe = settings.observe && index + 1 == batches.len();
             let forward =
                 || autocast::with(device, settings.precision, || self.loss_of(batch, pass, observe));

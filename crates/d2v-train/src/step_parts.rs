@@ -99,7 +99,7 @@ pub fn timed_step(
 ) -> Result<(f64, PartTimes)> {
     let device = batch.input.device();
     let place = [settings.seed, settings.update, 0];
-    let pass = Pass::Train { key: seed::mix(&place) };
+    let pass = Pass::Train { key: seed::mix(&place), recompute: settings.recompute };
     cuda::synchronize(device);
     let mut watch = Stopwatch { device, since: Instant::now(), times_ms: PartTimes::default() };
     let forward =

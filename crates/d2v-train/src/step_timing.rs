@@ -17,6 +17,8 @@ pub struct Workload {
     pub batch: usize,
     /// Kind of the matrix products.
     pub precision: Precision,
+    /// Whether the backward pass makes the inside of blocks again.
+    pub recompute: bool,
     /// Steps that are not timed: allocators and kernels settle.
     pub warmup: usize,
     /// Steps that are timed; at least 1 is taken.
@@ -52,7 +54,15 @@ pub struct StepTiming {
 
 /// The settings of step `update` in a timing.
 pub fn settings(update: u64, precision: Precision) -> StepSettings {
-    StepSettings { seed: 0, update, lr: 5e-4, tau: 0.999, precision: precision.kind(), observe: false }
+    StepSettings {
+        seed: 0,
+        update,
+        lr: 5e-4,
+        tau: 0.999,
+        precision: precision.kind(),
+        recompute: false,
+        observe: false,
+    }
 }
 
 /// Asks a CUDA device for kernels that give the same bits every time, or for the fastest.
@@ -89,7 +99,8 @@ pub fn time_steps(
         let batch = [config.noise(work.batch, update, device)?];
         cuda::synchronize(device);
         let start = Instant::now();
-        loss = learner.step(&batch, &settings(update, work.precision))?.loss;
+        let settings = StepSettings { recompute: work.recompute, ..settings(update, work.precision) };
+        loss = learner.step(&batch, &settings)?.loss;
         cuda::synchronize(device);
         if update > work.warmup as u64 {
             times_ms.push(start.elapsed().as_secs_f64() * 1e3);
@@ -151,7 +162,14 @@ mod tests {
     fn a_timing_is_consistent_with_itself() {
         let config = LearnerConfig::image(Size::Tiny).shrunk();
         let mut learner = config.learner(Device::Cpu, Kind::Float, 0).unwrap();
-        let work = Workload { batch: 2, precision: Precision::F32, warmup: 1, steps: 3, budget: None };
+        let work = Workload {
+            batch: 2,
+            precision: Precision::F32,
+            recompute: false,
+            warmup: 1,
+            steps: 3,
+            budget: None,
+        };
         let timing = time_steps(&mut learner, &config, Device::Cpu, &work).unwrap();
         assert_eq!((timing.batch, timing.steps), (2, 3));
         assert!(timing.ms_min <= timing.ms_per_step && timing.ms_per_step <= timing.ms_max, "{timing:?}");

@@ -47,6 +47,18 @@ impl Attention {
         })
     }
 
+    /// The same layer: tensors shared.
+    pub(crate) fn shared(&self) -> Attention {
+        let bias = match &self.bias {
+            Bias::Full(bias) => Bias::Full(bias.shallow_clone()),
+            Bias::QueryValue { query, value } => {
+                Bias::QueryValue { query: query.shallow_clone(), value: value.shallow_clone() }
+            }
+        };
+        let (heads, dropout, qkv_weight) = (self.heads, self.dropout, self.qkv_weight.shallow_clone());
+        Attention { heads, dropout, qkv_weight, bias, proj: self.proj.shared() }
+    }
+
     /// Attends within each sequence `x_bld`; `mask` is added to the logits.
     ///
     /// With `rows_m` (indices into the `B·L` positions) the output is computed and projected for those rows alone:

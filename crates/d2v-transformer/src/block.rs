@@ -83,6 +83,26 @@ impl Block {
         })
     }
 
+    /// Its place in the stack, from 0.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The same block: tensors shared, so that the backward pass can run it after this one is borrowed by others.
+    pub(crate) fn shared(&self) -> Block {
+        Block {
+            order: self.order,
+            norm1: self.norm1.shared(),
+            attention: self.attention.shared(),
+            norm2: self.norm2.shared(),
+            feed_forward: self.feed_forward.shared(),
+            scales: self.scales.as_ref().map(|(one, two)| (one.shallow_clone(), two.shallow_clone())),
+            dropout: self.dropout,
+            drop_path: self.drop_path,
+            index: self.index,
+        }
+    }
+
     /// Runs the block on `x_bld`; `mask` is added to the attention logits.
     ///
     /// With `rows_m` (int64 indices into the `B·L` positions) everything after attention is computed for those rows

@@ -145,6 +145,11 @@ impl TransformerConfig {
         self.width / self.heads
     }
 
+    /// Whether a training pass of a block draws from libtorch's generator (drop path and layer drop do not).
+    pub(crate) fn draws(&self) -> bool {
+        [self.dropout, self.attention_dropout, self.activation_dropout].into_iter().any(|rate| rate > 0.0)
+    }
+
     /// Drop-path rate of block `index` (from 0).
     pub fn drop_path_of(&self, index: usize) -> f64 {
         if self.depth < 2 { self.drop_path } else { self.drop_path * index as f64 / (self.depth - 1) as f64 }

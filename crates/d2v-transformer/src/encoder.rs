@@ -2,6 +2,8 @@
 
 use crate::{Block, BlockOrder, BlockOutput, Error, LayerNorm, Pass, Result, Tokens, TransformerConfig};
 use d2v_torch::Scope;
+use d2v_torch::checkpoint::checkpoint;
+use d2v_torch::seed::seeded;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use tch::Tensor;
@@ -105,7 +107,7 @@ impl Transformer {
                 _ => None,
             };
             gathered = rows.is_some();
-            x = block.forward(&x, mask.as_ref(), rows, pass)?.out;
+            x = self.student_block(block, x, mask.as_ref(), rows, pass)?;
             if let Some(watch) = &mut watch {
                 watch(index, x.detach());
             }
@@ -165,6 +167,42 @@ impl Transformer {
             None => x,
         };
         Ok((outputs, last))
+    }
+
+    /// The output of a block, its inside kept for the backward pass or made again there.
+    ///
+    /// Element-wise dropout draws from libtorch's generator, seeded anew for each block: a second run draws the same.
+    fn student_block(
+        &self,
+        block: &Block,
+        x: Tensor,
+        mask: Option<&Tensor>,
+        rows_m: Option<&Tensor>,
+        pass: Pass,
+    ) -> Result<Tensor> {
+        let Pass::Train { key, recompute } = pass else {
+            return Ok(block.forward(&x, mask, rows_m, pass)?.out);
+        };
+        let place = self.config.draws().then(|| [key, block.index() as u64]);
+        let run = move |block: &Block, x: &Tensor, mask: Option<&Tensor>, rows_m: Option<&Tensor>| {
+            let forward = || block.forward(x, mask, rows_m, pass);
+            match &place {
+                Some(place) => seeded(place, forward),
+                None => forward(),
+            }
+        };
+        if !recompute {
+            return Ok(run(block, &x, mask, rows_m)?.out);
+        }
+        let (block, rows_m) = (block.shared(), rows_m.map(Tensor::shallow_clone));
+        let mut inputs = vec![x];
+        // A bias of attention has a gradient of its own, so it is an input too.
+        inputs.extend(mask.map(Tensor::shallow_clone));
+        let body = move |inputs: &[Tensor]| match run(&block, &inputs[0], inputs.get(1), rows_m.as_ref()) {
+            Ok(output) => Ok(output.out),
+            Err(error) => Err(d2v_torch::Error::Libtorch(error.to_string())),
+        };
+        Ok(checkpoint(&inputs, Box::new(body))?)
     }
 
     /// What enters the first block, and what is added to the logits of all.

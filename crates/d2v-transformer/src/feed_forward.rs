@@ -28,6 +28,12 @@ impl FeedForward {
         })
     }
 
+    /// The same layers: tensors shared.
+    pub(crate) fn shared(&self) -> FeedForward {
+        let (fc1, fc2) = (self.fc1.shared(), self.fc2.shared());
+        FeedForward { fc1, fc2, activation_dropout: self.activation_dropout }
+    }
+
     /// `[.., D]` to `[.., D]`.
     pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
         if self.activation_dropout > 0.0 && pass.is_training() {

@@ -25,6 +25,11 @@ impl LayerNorm {
         })
     }
 
+    /// The same layer: tensors shared.
+    pub(crate) fn shared(&self) -> LayerNorm {
+        LayerNorm { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone(), eps: self.eps }
+    }
+
     /// Normalises the last axis.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true)

@@ -29,6 +29,11 @@ impl Linear {
         x.linear(&self.weight, Some(&self.bias))
     }
 
+    /// The same layer: tensors shared.
+    pub(crate) fn shared(&self) -> Linear {
+        Linear { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone() }
+    }
+
     /// Weight and bias.
     pub(crate) fn map(&self) -> LinearMap<'_> {
         LinearMap { weight: &self.weight, bias: &self.bias }

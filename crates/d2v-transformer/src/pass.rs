@@ -13,6 +13,9 @@ pub enum Pass {
     Train {
         /// Mix of everything the pass belongs to.
         key: u64,
+        /// Whether the backward pass makes the inside of each block again instead of keeping it: a third more
+        /// arithmetic, far less memory, the same bits.
+        recompute: bool,
     },
 }
 
@@ -25,7 +28,7 @@ impl Pass {
     /// Whether layer drop with this rate leaves block `index` out.
     pub(crate) fn drops_layer(self, index: usize, rate: f64) -> bool {
         match self {
-            Pass::Train { key } => rate > 0.0 && unit(&[key, index as u64]) < rate,
+            Pass::Train { key, .. } => rate > 0.0 && unit(&[key, index as u64]) < rate,
             Pass::Eval => false,
         }
     }
@@ -48,7 +51,7 @@ impl Pass {
         like: &Tensor,
         sample_m: Option<&Tensor>,
     ) -> Option<Tensor> {
-        let Pass::Train { key } = self else { return None };
+        let Pass::Train { key, .. } = self else { return None };
         if rate == 0.0 {
             return None;
         }
@@ -80,9 +83,13 @@ pub(crate) struct BranchPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use tch::{Device, Kind};
 
     const HOST: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+    fn train(key: u64) -> Pass {
+        Pass::Train { key, recompute: false }
+    }
 
     fn kept(pass: Pass, rate: f64, place: BranchPlace, sample_m: Option<&Tensor>) -> Option<Tensor> {
         pass.kept_paths(rate, place, &Tensor::zeros([1], HOST), sample_m)
@@ -92,7 +99,7 @@ mod tests {
     fn drop_path_keeps_the_mean() {
         let (rate, samples) = (0.3, 20_000);
         let place = BranchPlace { block: 3, branch: 1, samples };
-        let kept_b11 = kept(Pass::Train { key: 5 }, rate, place, None).unwrap();
+        let kept_b11 = kept(train(5), rate, place, None).unwrap();
         assert_eq!(kept_b11.size(), [samples, 1, 1]);
         let either = kept_b11.eq(0.0).logical_or(&kept_b11.eq((1.0 / (1.0 - rate)) as f32 as f64));
         assert!(bool::try_from(either.all()).unwrap(), "neither dropped nor scaled up");
@@ -101,14 +108,14 @@ mod tests {
         let bound = 5.0 * (rate / (1.0 - rate) / samples as f64).sqrt();
         assert!((mean - 1.0).abs() < bound, "mean {mean}");
         assert!(kept(Pass::Eval, rate, place, None).is_none(), "evaluation");
-        assert!(kept(Pass::Train { key: 5 }, 0.0, place, None).is_none(), "rate 0");
+        assert!(kept(train(5), 0.0, place, None).is_none(), "rate 0");
     }
 
     #[test]
     fn branches_and_passes_are_dropped_on_their_own() {
         let draw = |key, block, branch| {
             let place = BranchPlace { block, branch, samples: 200 };
-            kept(Pass::Train { key }, 0.5, place, None).unwrap()
+            kept(train(key), 0.5, place, None).unwrap()
         };
         let one = draw(1, 2, 0);
         assert!(one.equal(&draw(1, 2, 0)), "the same place");
@@ -124,8 +131,8 @@ mod tests {
         let sample_m = Tensor::from_slice(&[0i64, 0, 1, 1, 1, 2]);
         for key in 0..20 {
             let place = BranchPlace { block: 0, branch: 0, samples: 3 };
-            let kept_b = kept(Pass::Train { key }, 0.5, place, None).unwrap().view([3]);
-            let kept_m1 = kept(Pass::Train { key }, 0.5, place, Some(&sample_m)).unwrap();
+            let kept_b = kept(train(key), 0.5, place, None).unwrap().view([3]);
+            let kept_m1 = kept(train(key), 0.5, place, Some(&sample_m)).unwrap();
             assert!(kept_m1.equal(&kept_b.index_select(0, &sample_m).unsqueeze(-1)), "rows of one sample");
         }
     }
@@ -133,8 +140,7 @@ mod tests {
     #[test]
     fn layers_are_dropped_at_the_rate() {
         let n = 20_000usize;
-        let dropped =
-            (0..n).filter(|&i| Pass::Train { key: 9 }.drops_layer(i, 0.05)).count() as f64 / n as f64;
+        let dropped = (0..n).filter(|&i| train(9).drops_layer(i, 0.05)).count() as f64 / n as f64;
         assert!((dropped - 0.05).abs() < 5.0 * (0.05 * 0.95 / n as f64).sqrt(), "{dropped}");
         assert!(!Pass::Eval.drops_layer(0, 0.99), "evaluation");
     }

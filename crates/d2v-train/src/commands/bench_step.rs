@@ -62,6 +62,9 @@ pub struct Args {
     /// On CUDA only kernels that give the same bits every time, as in training; those of the CPU do anyhow.
     #[arg(long)]
     pub deterministic: bool,
+    /// Make the inside of the student's blocks again in the backward pass (`train.recompute_blocks`).
+    #[arg(long)]
+    pub recompute: bool,
     /// Also where the time goes, measured in further steps.
     #[arg(long)]
     pub parts: bool,
@@ -153,6 +156,7 @@ struct Outcome {
     dtype: Precision,
     threads: i32,
     deterministic: bool,
+    recompute: bool,
     parameters: usize,
     torch: &'static str,
     /// Memory of the process in MiB before there is a network; of the CPU's only.
@@ -201,7 +205,7 @@ fn measure(args: &Args, config: &LearnerConfig) -> anyhow::Result<Outcome> {
     };
     let mut learner = config.learner(device, Kind::Float, 0)?;
     let (warmup, steps, batch) = (args.warmup as usize, args.steps as usize, args.batch as usize);
-    let work = Workload { batch, precision, warmup, steps, budget: None };
+    let work = Workload { batch, precision, recompute: args.recompute, warmup, steps, budget: None };
     let timing = time_steps(&mut learner, config, device, &work)?;
     let parts_ms = match args.parts {
         false => None,
@@ -229,6 +233,7 @@ fn measure(args: &Args, config: &LearnerConfig) -> anyhow::Result<Outcome> {
         dtype: precision,
         threads: tch::get_num_threads(),
         deterministic: args.deterministic,
+        recompute: args.recompute,
         parameters: learner.student.network.parameters.count(),
         torch: d2v_torch::settings::libtorch_version(),
         start_mib,

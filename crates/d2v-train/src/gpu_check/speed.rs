@@ -92,7 +92,7 @@ fn series(device: Device, plan: &Plan, precision: Precision, until: Instant) -> 
 
 fn workload(plan: &Plan, batch: usize, precision: Precision, until: Instant) -> Workload {
     let budget = Some(until.saturating_duration_since(Instant::now()) / 2);
-    Workload { batch, precision, warmup: plan.steps.0, steps: plan.steps.1, budget }
+    Workload { batch, precision, recompute: false, warmup: plan.steps.0, steps: plan.steps.1, budget }
 }
 
 /// Whether time and memory allow `batch`, judged by the last timing: memory grows at most as the batch does.

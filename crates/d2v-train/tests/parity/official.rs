@@ -107,6 +107,7 @@ fn case_agrees(kind: Kind) {
         lr: 1e-3,
         tau: 0.9998,
         precision: Kind::Float,
+        recompute: false,
         observe: true,
     };
     let strict = if kind == Kind::Double { 1e-9 } else { 1e-5 };

@@ -247,7 +247,15 @@ impl Setting {
             Modality::Audio => 0.999 + (0.9999 - 0.999) * update as f64 / 30_000.0,
             Modality::Text => (0.9 + 0.03 * update as f64).min(0.96),
         };
-        StepSettings { seed: 0, update, lr: 1e-3, tau, precision: Kind::Float, observe: true }
+        StepSettings {
+            seed: 0,
+            update,
+            lr: 1e-3,
+            tau,
+            precision: Kind::Float,
+            recompute: false,
+            observe: true,
+        }
     }
 
     /// Three steps, and everything that the case knows of them.
