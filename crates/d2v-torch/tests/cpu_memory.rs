@@ -29,14 +29,14 @@ fn freed_blocks_are_kept_reused_and_bounded() {
     assert_eq!(figures(), held, "the kept block was handed out again");
     assert_eq!((b.int64_value(&[0]), c.int64_value(&[-1])), (2, 3), "contents");
 
-    // Nearly the same size fits too; half of it does not, and neither does more.
+    // Nearly the same size fits too; a quarter of it does not.
     drop(c);
     let nearly = Tensor::zeros([2 * MIB - 40_000], (Kind::Int, Device::Cpu));
     assert_eq!(figures().kept, 0, "a block a little larger serves");
     drop(nearly);
-    let half = filled(4, 4);
-    assert_eq!(figures().kept, held.live / 2, "a block of twice the size is not wasted on it");
-    drop((half, b));
+    let small = filled(2, 4);
+    assert_eq!(figures().kept, held.live / 2, "a block four times the size is not wasted on it");
+    drop((small, b));
 
     // Sizes that never come again do not pile up.
     for mib in 1..40 {
