@@ -10,6 +10,7 @@
 #include <c10/core/impl/alloc_cpu.h>
 #include <c10/util/Exception.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <map>

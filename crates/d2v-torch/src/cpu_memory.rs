@@ -11,7 +11,7 @@ use crate::ffi;
 pub struct CpuMemory {
     /// Held by tensors now.
     pub live: i64,
-    /// Kept for reuse; at most a quarter of `peak` beyond what `live` was then.
+    /// Kept for reuse. A new block is made only within `live + kept <= 1.25 * peak`: older ones give way first.
     pub kept: i64,
     /// Most that tensors held at once, since the last [`release`].
     pub peak: i64,
