@@ -19,19 +19,33 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn compile_native(library_folder: &Path) {
     println!("cargo::rerun-if-changed=native");
     let include = library_folder.join("../include");
-    cc::Build::new()
-        .cpp(true)
-        .std("c++17")
+    let build = || {
+        let mut build = cc::Build::new();
+        build
+            .cpp(true)
+            .std("c++17")
+            .include(&include)
+            .include(include.join("torch/csrc/api/include"))
+            .define("_GLIBCXX_USE_CXX11_ABI", "1")
+            // libtorch's headers are not ours to mend.
+            .warnings(false);
+        build
+    };
+    build()
         .file("native/d2v_native.cpp")
         .file("native/checkpoint.cpp")
         .file("native/cpu_cache.cpp")
-        .file("native/feed_forward.cpp")
-        .include(&include)
-        .include(include.join("torch/csrc/api/include"))
-        .define("_GLIBCXX_USE_CXX11_ABI", "1")
-        // libtorch's headers are not ours to mend.
-        .warnings(false)
         .compile("d2v_native");
+    // Loops that the compiler is to make vectors of, in unoptimised builds too. None of the flags changes a result
+    // that is a number: reductions are marked one by one, and neither errno nor traps are read.
+    build()
+        .file("native/attention.cpp")
+        .file("native/feed_forward.cpp")
+        .opt_level(3)
+        .flag_if_supported("-fopenmp-simd")
+        .flag_if_supported("-fno-math-errno")
+        .flag_if_supported("-fno-trapping-math")
+        .compile("d2v_kernels");
 }
 
 /// Names libtorch's folder by a path below `target/`.

@@ -134,6 +134,8 @@ char* d2v_autocast_leave(int device_type, bool was_enabled, int previous_type) {
 char* d2v_set_deterministic(bool on) {
   return guarded([&] {
     at::globalContext().setDeterministicAlgorithms(on, /*warn_only=*/true);
+    // Otherwise every new tensor is first filled with NaN, to expose kernels that read what nobody wrote.
+    at::globalContext().setDeterministicFillUninitializedMemory(false);
     at::globalContext().setBenchmarkCuDNN(!on);
   });
 }

@@ -78,6 +78,15 @@ unsafe extern "C" {
         b2: *const c_void,
         out: *mut *mut c_void,
     ) -> *mut c_char;
+    pub(crate) fn d2v_attention_available() -> bool;
+    pub(crate) fn d2v_attention(
+        qkv: *const c_void,
+        bias: *const c_void,
+        heads: i64,
+        dropout: f64,
+        key: u64,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
     pub(crate) fn d2v_checkpoint(
         inputs: *const *const c_void,
         count: usize,

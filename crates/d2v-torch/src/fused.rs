@@ -15,8 +15,9 @@ pub struct LinearMap<'a> {
 
 /// `fc2(gelu(fc1(x)))` on the last axis of `x`, with the exact GELU.
 ///
-/// The same bits as the operators one by one, forward and backward. Kept for the backward pass is the output of `fc1`
-/// but not the activation, which is made again: at width `4·D` a fifth of what a block keeps. Under
+/// Kept for the backward pass is the product of `fc1` but not the activation, which is made again: at width `4·D` a
+/// fifth of what a block keeps. On the CPU in f32 and f64 everything between the products is one pass over the rows,
+/// forward and backward, and equals the operators up to rounding; elsewhere the bits are those of the operators. Under
 /// [`crate::autocast`] the products run in its kind.
 ///
 /// # Errors
@@ -46,7 +47,7 @@ mod tests {
     use crate::seed::seeded;
     use tch::{Device, Kind};
 
-    const SHAPES: [&[i64]; 5] = [&[2, 7, 12], &[48, 12], &[48], &[12, 48], &[12]];
+    const SHAPES: [&[i64]; 5] = [&[6, 19, 12], &[48, 12], &[48], &[12, 48], &[12]];
 
     /// Output and the gradients of input, weights and biases.
     fn run(kind: Kind, precision: Kind, fused: bool) -> Vec<Tensor> {
@@ -71,17 +72,59 @@ mod tests {
     }
 
     #[test]
-    fn the_same_bits_as_the_operators() {
-        for (kind, precision) in
-            [(Kind::Double, Kind::Double), (Kind::Float, Kind::Float), (Kind::Float, Kind::BFloat16)]
-        {
+    fn equals_the_operators() {
+        for (kind, precision, bound) in [
+            (Kind::Double, Kind::Double, 1e-14),
+            (Kind::Float, Kind::Float, 5e-6),
+            (Kind::Float, Kind::BFloat16, 0.0),
+        ] {
             let names = ["output", "x", "fc1 weight", "fc1 bias", "fc2 weight", "fc2 bias"];
             for ((ours, theirs), name) in
                 run(kind, precision, true).iter().zip(run(kind, precision, false)).zip(names)
             {
                 assert_eq!((ours.kind(), ours.size()), (theirs.kind(), theirs.size()), "{name}");
-                assert!(ours.equal(&theirs), "{kind:?} in {precision:?}: {name} differs");
+                let largest = |t: &Tensor| t.abs().max().to_kind(Kind::Double).double_value(&[]);
+                let difference = largest(&(ours - &theirs)) / largest(&theirs);
+                assert!(difference <= bound, "{kind:?} in {precision:?}: {name} differs by {difference:e}");
             }
+        }
+    }
+
+    #[test]
+    fn the_activation_is_exact_far_out() {
+        let one = Tensor::ones([1, 1], (Kind::Float, Device::Cpu));
+        let (w, b) = (one.shallow_clone(), Tensor::zeros([1], (Kind::Float, Device::Cpu)));
+        let (fc1, fc2) = (LinearMap { weight: &w, bias: &b }, LinearMap { weight: &one, bias: &b });
+        let x = Tensor::arange_start_step(-12.0, 12.0, 0.01, (Kind::Float, Device::Cpu)).unsqueeze(1);
+        let x = x.set_requires_grad(true);
+        let out = feed_forward(&x, fc1, fc2).unwrap();
+        out.sum(Kind::Float).backward();
+        let exact = x.detach().to_kind(Kind::Double).set_requires_grad(true);
+        let wanted = exact.gelu("none");
+        wanted.sum(Kind::Double).backward();
+        // Half a unit in the last place of 12 is 4.8e-7; the derivative is of the order of 1.
+        for (ours, exact, name) in [(out, wanted, "value"), (x.grad(), exact.grad(), "derivative")] {
+            let worst = (ours.to_kind(Kind::Double) - exact).abs().max().double_value(&[]);
+            assert!(worst < 6e-7, "{name}: {worst:e}");
+        }
+        for (infinite, expected) in [(f64::INFINITY, f64::INFINITY), (f64::NAN, f64::NAN)] {
+            let x = Tensor::full([1, 1], infinite, (Kind::Float, Device::Cpu));
+            let out = feed_forward(&x, fc1, fc2).unwrap().double_value(&[0, 0]);
+            assert!(out == expected || (out.is_nan() && expected.is_nan()), "gelu({infinite}) is {out}");
+        }
+    }
+
+    #[test]
+    fn threads_do_not_change_bits() {
+        let with = |threads| {
+            let before = tch::get_num_threads();
+            tch::set_num_threads(threads);
+            let all = run(Kind::Float, Kind::Float, true);
+            tch::set_num_threads(before);
+            all
+        };
+        for (one, four) in with(1).iter().zip(with(4)) {
+            assert!(one.equal(&four));
         }
     }
 

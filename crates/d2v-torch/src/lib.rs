@@ -5,6 +5,7 @@
 //! - [`foreach`]: interpolate, copy, scale, zero and measure many tensors in one call.
 //! - [`autocast`]: low precision for a closure.
 //! - [`checkpoint`]: activations made again in the backward pass instead of being kept.
+//! - [`attention`]: attention from packed query, key and value, with a kernel for the CPU.
 //! - [`fused`]: several operators as one that keeps less for the backward pass.
 //! - [`cpu_memory`]: memory of large CPU tensors kept for reuse; figures of it.
 //! - [`cuda`]: CUDA found at run time; memory figures.
@@ -14,6 +15,7 @@
 //! C++ exceptions become [`Error::Libtorch`]; nothing here aborts. This crate knows nothing of data2vec.
 
 pub mod adamw;
+pub mod attention;
 pub mod autocast;
 pub mod bytes;
 pub mod checkpoint;

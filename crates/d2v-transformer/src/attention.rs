@@ -1,7 +1,8 @@
-//! Multi-head self-attention through libtorch's fused kernel.
+//! Multi-head self-attention.
 
 use crate::linear::Linear;
 use crate::{Pass, QkvBias, Result, TransformerConfig};
+use d2v_torch::attention::attention;
 use d2v_torch::{Init, Scope};
 use tch::Tensor;
 
@@ -10,6 +11,7 @@ use tch::Tensor;
 pub(crate) struct Attention {
     heads: i64,
     dropout: f64,
+    index: usize,
     qkv_weight: Tensor,
     bias: Bias,
     proj: Linear,
@@ -29,6 +31,7 @@ impl Attention {
         Ok(Attention {
             heads: config.heads,
             dropout: config.attention_dropout,
+            index,
             // Xavier of each of the three products, not of the three stacked.
             qkv_weight: qkv.param("weight", &[3 * d, d], config.init.linear(d, d))?,
             bias: match config.qkv_bias {
@@ -55,41 +58,40 @@ impl Attention {
                 Bias::QueryValue { query: query.shallow_clone(), value: value.shallow_clone() }
             }
         };
-        let (heads, dropout, qkv_weight) = (self.heads, self.dropout, self.qkv_weight.shallow_clone());
-        Attention { heads, dropout, qkv_weight, bias, proj: self.proj.shared() }
+        let Attention { heads, dropout, index, .. } = *self;
+        let (qkv_weight, proj) = (self.qkv_weight.shallow_clone(), self.proj.shared());
+        Attention { heads, dropout, index, qkv_weight, bias, proj }
     }
 
     /// Attends within each sequence `x_bld`; `mask` is added to the logits.
     ///
     /// With `rows_m` (indices into the `B·L` positions) the output is computed and projected for those rows alone:
     /// `[M, D]` instead of `[B, L, D]`.
+    ///
+    /// # Errors
+    /// If shapes or kinds do not fit.
     pub(crate) fn forward(
         &self,
         x_bld: &Tensor,
         mask: Option<&Tensor>,
         rows_m: Option<&Tensor>,
         pass: Pass,
-    ) -> Tensor {
+    ) -> Result<Tensor> {
         let size = x_bld.size();
         let (b, l, d) = (size[0], size[1], size[2]);
-        let qkv = match &self.bias {
+        let qkv_bl3d = match &self.bias {
             Bias::Full(bias) => x_bld.linear(&self.qkv_weight, Some(bias)),
             Bias::QueryValue { query, value } => {
                 let bias = Tensor::cat(&[query, &query.zeros_like(), value], 0);
                 x_bld.linear(&self.qkv_weight, Some(bias))
             }
         };
-        let qkv = qkv.view([b, l, 3, self.heads, d / self.heads]).permute([2, 0, 3, 1, 4]);
-        // Unbound at once: the gradient of three selections is three tensors of the whole size, mostly zeros, added up.
-        let parts = qkv.unbind(0);
-        let (q, k, v) = (&parts[0], &parts[1], &parts[2]);
-        let mask = mask.map(|m| m.to_kind(q.kind()));
-        let dropout = if pass.is_training() { self.dropout } else { 0.0 };
-        let out_bhld = Tensor::scaled_dot_product_attention(q, k, v, mask, dropout, false, None, false);
-        let out_bld = out_bhld.transpose(1, 2).reshape([b, l, d]);
+        let mask = mask.map(|m| m.to_kind(qkv_bl3d.kind()));
+        let dropout = pass.attention_dropout(self.dropout, self.index);
+        let out_bld = attention(&qkv_bl3d, self.heads, mask.as_ref(), dropout)?;
         match rows_m {
-            Some(rows_m) => self.proj.forward(&out_bld.view([b * l, d]).index_select(0, rows_m)),
-            None => self.proj.forward(&out_bld),
+            Some(rows_m) => Ok(self.proj.forward(&out_bld.view([b * l, d]).index_select(0, rows_m))),
+            None => Ok(self.proj.forward(&out_bld)),
         }
     }
 }

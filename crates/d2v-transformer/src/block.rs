@@ -142,7 +142,7 @@ impl Block {
         };
         match self.order {
             BlockOrder::PreNorm => {
-                let attention = self.attention.forward(&self.norm1.forward(x_bld), mask, rows_m, pass);
+                let attention = self.attention.forward(&self.norm1.forward(x_bld), mask, rows_m, pass)?;
                 let attention = Branch::new(attention, scale1);
                 let x = add(&x, &attention, 0);
                 let feed_forward = self.feed_forward.forward(&self.norm2.forward(&x), pass)?;
@@ -151,7 +151,7 @@ impl Block {
                 Ok(BlockOutput { attention, feed_forward, residual: out.shallow_clone(), out })
             }
             BlockOrder::PostNorm => {
-                let attention = Branch::new(self.attention.forward(x_bld, mask, rows_m, pass), scale1);
+                let attention = Branch::new(self.attention.forward(x_bld, mask, rows_m, pass)?, scale1);
                 let x = self.norm1.forward(&add(&x, &attention, 0));
                 let feed_forward = Branch::new(self.feed_forward.forward(&x, pass)?, scale2);
                 let residual = add(&x, &feed_forward, 1);

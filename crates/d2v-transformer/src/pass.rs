@@ -1,6 +1,7 @@
 //! Training or evaluation, and the randomness of a training pass.
 
-use d2v_torch::seed::unit;
+use d2v_torch::attention::Dropout;
+use d2v_torch::seed::{mix, unit};
 use tch::Tensor;
 
 /// How the network is run.
@@ -36,6 +37,14 @@ impl Pass {
     /// Element-wise dropout.
     pub(crate) fn dropout(self, x: Tensor, rate: f64) -> Tensor {
         if rate > 0.0 && self.is_training() { x.dropout(rate, true) } else { x }
+    }
+
+    /// Dropout of the attention weights of block `index`.
+    pub(crate) fn attention_dropout(self, rate: f64, index: usize) -> Option<Dropout> {
+        match self {
+            Pass::Train { key, .. } if rate > 0.0 => Some(Dropout { rate, key: mix(&[key, index as u64, 2]) }),
+            _ => None,
+        }
     }
 
     /// Drop path (stochastic depth): the factor of each sample's branch, 0 with probability `rate` and else
