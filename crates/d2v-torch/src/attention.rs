@@ -70,7 +70,8 @@ impl Dims {
     fn four_axes(self, bias: &Tensor) -> Result<Tensor> {
         let wanted = [self.batch, self.heads, self.length, self.length];
         let mut size = bias.size();
-        let fits = size.len() <= 4 && size.iter().rev().zip(wanted.iter().rev()).all(|(&a, &b)| a == 1 || a == b);
+        let fits =
+            size.len() <= 4 && size.iter().rev().zip(wanted.iter().rev()).all(|(&a, &b)| a == 1 || a == b);
         if !fits {
             return Err(Error::Libtorch(format!("a bias of {size:?} does not broadcast to {wanted:?}")));
         }
@@ -182,7 +183,8 @@ mod tests {
                     let qkv = random(&[b, l, 3 * h * e], kind);
                     (qkv, random(&[1, h, l, l], kind), random(&[b, h, l, l], kind))
                 });
-                for (what, bias) in [("none", None), ("shared", Some(&full)), ("of each sample", Some(&each))] {
+                for (what, bias) in [("none", None), ("shared", Some(&full)), ("of each sample", Some(&each))]
+                {
                     let ours = run(|x, m| ours(x, h, m, Dropout { rate: 0.0, key: 0 }).unwrap(), &qkv, bias);
                     let theirs = run(composed(h), &qkv, bias);
                     let name = format!("{kind:?} [{b}, {l}, {h}, {e}], bias {what}");
@@ -202,7 +204,8 @@ mod tests {
         let qkv = seeded(&[2], || random(&[b, l, 3 * h * e], Kind::Double));
         // The first sample has 9 real positions, the second 4, the third none.
         let real_b = Tensor::from_slice(&[9i64, 4, 0]);
-        let padding_bl = Tensor::arange(l, (Kind::Int64, Device::Cpu)).unsqueeze(0).ge_tensor(&real_b.unsqueeze(1));
+        let padding_bl =
+            Tensor::arange(l, (Kind::Int64, Device::Cpu)).unsqueeze(0).ge_tensor(&real_b.unsqueeze(1));
         let blocked = Tensor::zeros([b, 1, 1, l], (Kind::Double, Device::Cpu))
             .masked_fill(&padding_bl.view([b, 1, 1, l]), f64::NEG_INFINITY);
         let attend = |qkv: &Tensor| {
@@ -215,7 +218,10 @@ mod tests {
         // Other values where nobody may look.
         let other = qkv.where_self(&padding_bl.logical_not().unsqueeze(-1), &(&qkv + 5.0));
         let (other_out, other_gradient) = attend(&other);
-        assert!(out.narrow(1, 0, 4).narrow(0, 0, 2).equal(&other_out.narrow(1, 0, 4).narrow(0, 0, 2)), "output");
+        assert!(
+            out.narrow(1, 0, 4).narrow(0, 0, 2).equal(&other_out.narrow(1, 0, 4).narrow(0, 0, 2)),
+            "output"
+        );
         assert!(gradient.equal(&other_gradient), "gradient");
         assert!(gradient.narrow(0, 1, 1).narrow(1, 4, 5).abs().max().double_value(&[]) == 0.0, "of padding");
         assert!(out.narrow(0, 2, 1).abs().max().double_value(&[]) == 0.0, "nothing to attend to gives zeros");
@@ -244,7 +250,10 @@ mod tests {
         let expected = l as f64 * rate * (1.0 - rate);
         let variance = counts.var(true).double_value(&[]);
         let rows = (b * l * h) as f64;
-        assert!((variance / expected - 1.0).abs() < 5.0 * (2.0 / rows).sqrt(), "{variance} is not {expected}");
+        assert!(
+            (variance / expected - 1.0).abs() < 5.0 * (2.0 / rows).sqrt(),
+            "{variance} is not {expected}"
+        );
         assert!(!one.equal(&draw(2)), "another key");
     }
 
@@ -282,9 +291,8 @@ mod tests {
     #[test]
     fn threads_do_not_change_bits() {
         let (b, l, h, e) = (6, 40, 3, 8);
-        let (qkv, bias) = seeded(&[6], || {
-            (random(&[b, l, 3 * h * e], Kind::Float), random(&[1, h, l, l], Kind::Float))
-        });
+        let (qkv, bias) =
+            seeded(&[6], || (random(&[b, l, 3 * h * e], Kind::Float), random(&[1, h, l, l], Kind::Float)));
         let all = |threads| {
             let before = tch::get_num_threads();
             tch::set_num_threads(threads);

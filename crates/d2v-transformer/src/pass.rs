@@ -42,7 +42,9 @@ impl Pass {
     /// Dropout of the attention weights of block `index`.
     pub(crate) fn attention_dropout(self, rate: f64, index: usize) -> Option<Dropout> {
         match self {
-            Pass::Train { key, .. } if rate > 0.0 => Some(Dropout { rate, key: mix(&[key, index as u64, 2]) }),
+            Pass::Train { key, .. } if rate > 0.0 => {
+                Some(Dropout { rate, key: mix(&[key, index as u64, 2]) })
+            }
             _ => None,
         }
     }
