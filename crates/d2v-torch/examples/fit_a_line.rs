@@ -3,7 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "this program's purpose")]
 
-use d2v_torch::adamw::{self, AdamW, Group};
+use d2v_torch::adamw::{self, AdamW, Group, OnDevice};
 use d2v_torch::{Init, ParamStore, foreach, seed};
 use tch::{Device, Kind, Tensor};
 
@@ -37,7 +37,7 @@ fn main() -> Result<(), d2v_torch::Error> {
             );
         }
         let group = Group { params: &params, grads: &grads, exp_avgs: &exp_avgs, exp_avg_sqs: &exp_avg_sqs };
-        adamw::step(&group, &Tensor::from(f32::from(step)), &hyper)?;
+        adamw::step(&group, OnDevice::plain(&Tensor::from(f32::from(step))), &hyper)?;
         drop(grads);
         foreach::clear_grads(&params)?;
     }

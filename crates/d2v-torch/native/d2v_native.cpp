@@ -7,6 +7,7 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_foreach_copy.h>
+#include <ATen/ops/_foreach_div.h>
 #include <ATen/ops/_foreach_lerp.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
@@ -22,6 +23,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <optional>
 #include <vector>
 
 #include "guarded.h"
@@ -35,6 +37,10 @@ std::vector<at::Tensor> list(void* const* tensors, size_t count) {
   return out;
 }
 
+std::optional<at::Tensor> optional(void* tensor) {
+  return tensor ? std::optional(*static_cast<at::Tensor*>(tensor)) : std::nullopt;
+}
+
 }  // namespace
 
 extern "C" {
@@ -44,15 +50,23 @@ const char* d2v_libtorch_version() { return TORCH_VERSION; }
 void d2v_free_message(char* message) { std::free(message); }
 
 // One AdamW step over a group. `step` is a one-element f32 tensor holding the number of this step, 1 for the first.
+// `divisor` (may be null) divides the gradients, and `skip` (may be null), where it is 1, leaves everything as it was;
+// both are one-element tensors on the parameters' device, so that nobody waits for them: f32, or f64 for the divisor of
+// gradients in f64.
 char* d2v_fused_adamw(void* const* params, void* const* grads, void* const* exp_avgs, void* const* exp_avg_sqs,
-                      size_t count, void* step, double lr, double beta1, double beta2, double weight_decay,
-                      double eps) {
+                      size_t count, void* step, void* divisor, void* skip, double lr, double beta1, double beta2,
+                      double weight_decay, double eps) {
   return guarded([&] {
     c10::NoGradGuard no_grad;
     auto p = list(params, count), g = list(grads, count), m = list(exp_avgs, count), v = list(exp_avg_sqs, count);
     std::vector<at::Tensor> steps(count, *static_cast<at::Tensor*>(step));
+    if (divisor && count && g[0].scalar_type() == at::kDouble) {
+      // The kernel divides by numbers of f32 alone.
+      at::_foreach_div_(g, *static_cast<at::Tensor*>(divisor));
+      divisor = nullptr;
+    }
     at::_fused_adamw_(p, g, m, v, {}, steps, lr, beta1, beta2, weight_decay, eps, /*amsgrad=*/false,
-                      /*maximize=*/false);
+                      /*maximize=*/false, optional(divisor), optional(skip));
   });
 }
 
@@ -61,6 +75,25 @@ char* d2v_foreach_lerp(void* const* self, void* const* other, size_t count, doub
   return guarded([&] {
     c10::NoGradGuard no_grad;
     at::_foreach_lerp_(list(self, count), list(other, count), at::Scalar(weight));
+  });
+}
+
+// As d2v_foreach_lerp, but nothing moves where the one-element tensor `skip` is 1. `on_device`: without reading it.
+char* d2v_foreach_lerp_unless(void* const* self, void* const* other, size_t count, double weight, void* skip,
+                              bool on_device) {
+  return guarded([&] {
+    c10::NoGradGuard no_grad;
+    const auto& skipped = *static_cast<at::Tensor*>(skip);
+    auto to = list(self, count), from = list(other, count);
+    if (!on_device) {
+      if (skipped.item<double>() == 0) at::_foreach_lerp_(to, from, at::Scalar(weight));
+      return;
+    }
+    std::vector<at::Tensor> weights;
+    weights.reserve(count);
+    const auto moved = (1 - skipped) * weight;
+    for (const auto& tensor : to) weights.push_back(moved.to(tensor.scalar_type()).squeeze());
+    at::_foreach_lerp_(to, from, weights);
   });
 }
 
@@ -137,6 +170,19 @@ char* d2v_set_deterministic(bool on) {
     // Otherwise every new tensor is first filled with NaN, to expose kernels that read what nobody wrote.
     at::globalContext().setDeterministicFillUninitializedMemory(false);
     at::globalContext().setBenchmarkCuDNN(!on);
+  });
+}
+
+// Allows these kernels of attention: 1 flash, 2 memory-efficient, 4 cuDNN, 8 products and softmax.
+char* d2v_sdpa_allow(int kernels, int* before) {
+  return guarded([&] {
+    auto& context = at::globalContext();
+    *before = (context.userEnabledFlashSDP() ? 1 : 0) | (context.userEnabledMemEfficientSDP() ? 2 : 0) |
+              (context.userEnabledCuDNNSDP() ? 4 : 0) | (context.userEnabledMathSDP() ? 8 : 0);
+    context.setSDPUseFlash(kernels & 1);
+    context.setSDPUseMemEfficient(kernels & 2);
+    context.setSDPUseCuDNN(kernels & 4);
+    context.setSDPUseMath(kernels & 8);
   });
 }
 

@@ -53,4 +53,7 @@ pub enum Error {
     /// CUDA was asked for and cannot be used.
     #[error("CUDA cannot be used: {0}; `d2v doctor` tells what was looked for")]
     CudaUnavailable(String),
+    /// Streams exist on CUDA devices alone.
+    #[error("{0} has no streams; only CUDA devices have")]
+    NoStreams(String),
 }

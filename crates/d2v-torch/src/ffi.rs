@@ -1,4 +1,4 @@
-//! The boundary to `native/d2v_native.cpp`: declarations, and messages turned into errors.
+//! The boundary to `native/`: declarations, and messages turned into errors.
 
 use crate::{Error, Result};
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -23,6 +23,8 @@ unsafe extern "C" {
         exp_avg_sqs: *const *const c_void,
         count: usize,
         step: *const c_void,
+        divisor: *const c_void,
+        skip: *const c_void,
         lr: f64,
         beta1: f64,
         beta2: f64,
@@ -34,6 +36,14 @@ unsafe extern "C" {
         other: *const *const c_void,
         count: usize,
         weight: f64,
+    ) -> *mut c_char;
+    pub(crate) fn d2v_foreach_lerp_unless(
+        tensors: *const *const c_void,
+        other: *const *const c_void,
+        count: usize,
+        weight: f64,
+        skip: *const c_void,
+        on_device: bool,
     ) -> *mut c_char;
     pub(crate) fn d2v_foreach_copy(
         tensors: *const *const c_void,
@@ -62,6 +72,7 @@ unsafe extern "C" {
         previous_type: c_int,
     ) -> *mut c_char;
     pub(crate) fn d2v_set_deterministic(on: bool) -> *mut c_char;
+    pub(crate) fn d2v_sdpa_allow(kernels: c_int, before: *mut c_int) -> *mut c_char;
     pub(crate) fn d2v_set_tf32(on: bool) -> *mut c_char;
     pub(crate) fn d2v_cuda_memory(
         device: c_int,
@@ -96,6 +107,20 @@ unsafe extern "C" {
         out: *mut *mut c_void,
     ) -> *mut c_char;
     pub(crate) fn d2v_message(text: *const c_char) -> *mut c_char;
+    pub(crate) fn d2v_stream_from_pool(device: c_int, id: *mut i64) -> *mut c_char;
+    pub(crate) fn d2v_stream_current(device: c_int, id: *mut i64) -> *mut c_char;
+    pub(crate) fn d2v_stream_exchange(device: c_int, id: i64, previous: *mut i64) -> *mut c_char;
+    pub(crate) fn d2v_stream_synchronize(device: c_int, id: i64) -> *mut c_char;
+    pub(crate) fn d2v_record_stream(tensor: *mut c_void, device: c_int, id: i64) -> *mut c_char;
+    pub(crate) fn d2v_event_new(timed: bool, out: *mut *mut c_void) -> *mut c_char;
+    pub(crate) fn d2v_event_free(event: *mut c_void);
+    pub(crate) fn d2v_event_record(event: *mut c_void, device: c_int, id: i64) -> *mut c_char;
+    pub(crate) fn d2v_event_block(event: *mut c_void, device: c_int, id: i64) -> *mut c_char;
+    pub(crate) fn d2v_event_done(event: *mut c_void, done: *mut bool) -> *mut c_char;
+    pub(crate) fn d2v_event_synchronize(event: *mut c_void) -> *mut c_char;
+    pub(crate) fn d2v_event_elapsed_ms(first: *mut c_void, second: *mut c_void, ms: *mut f64) -> *mut c_char;
+    pub(crate) fn d2v_inference_enter(guard: *mut *mut c_void) -> *mut c_char;
+    pub(crate) fn d2v_inference_leave(guard: *mut c_void);
     pub(crate) fn d2v_cache_cpu_memory() -> bool;
     pub(crate) fn d2v_cpu_memory(live: *mut i64, kept: *mut i64, peak: *mut i64);
     pub(crate) fn d2v_release_cpu_memory();

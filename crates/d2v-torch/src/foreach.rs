@@ -3,9 +3,9 @@
 //! None of these records gradients. Tensors of a list may differ in shape; two lists go together one by one. Empty
 //! lists are nothing to do.
 
-use crate::ffi::{self, check, pointers};
+use crate::ffi::{self, check, pointer, pointers};
 use crate::{Error, Result};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 fn same_length(what: &'static str, left: &[Tensor], right: &[Tensor]) -> Result<()> {
     if left.len() == right.len() {
@@ -27,6 +27,33 @@ pub fn lerp(tensors: &[Tensor], other: &[Tensor], weight: f64) -> Result<()> {
     #[expect(unsafe_code, reason = "call into d2v_native.cpp")]
     // SAFETY: both arrays hold `a.len()` live tensor pointers for the length of the call.
     check(unsafe { ffi::d2v_foreach_lerp(a.as_ptr(), b.as_ptr(), a.len(), weight) })
+}
+
+/// [`lerp`] that leaves everything as it was where the one-element tensor `skip`, on the device of the tensors, is 1
+/// (else 0). A device is not waited for.
+///
+/// # Errors
+/// As [`lerp`].
+pub fn lerp_unless(tensors: &[Tensor], other: &[Tensor], weight: f64, skip: &Tensor) -> Result<()> {
+    lerp_decided((tensors, other), weight, skip, skip.device() != Device::Cpu)
+}
+
+fn lerp_decided(
+    (tensors, other): (&[Tensor], &[Tensor]),
+    weight: f64,
+    skip: &Tensor,
+    on_device: bool,
+) -> Result<()> {
+    same_length("foreach::lerp_unless", tensors, other)?;
+    if tensors.is_empty() {
+        return Ok(());
+    }
+    let (a, b) = (pointers(tensors), pointers(other));
+    #[expect(unsafe_code, reason = "call into d2v_native.cpp")]
+    // SAFETY: both arrays hold `a.len()` live tensor pointers, `skip` is one, for the length of the call.
+    check(unsafe {
+        ffi::d2v_foreach_lerp_unless(a.as_ptr(), b.as_ptr(), a.len(), weight, pointer(skip), on_device)
+    })
 }
 
 /// `tensors[i] = source[i]`, converting kind and device where they differ.
@@ -105,7 +132,7 @@ mod tests {
     use tch::Kind;
 
     fn random(shapes: &[&[i64]], kind: Kind) -> Vec<Tensor> {
-        shapes.iter().map(|s| Tensor::randn(*s, (kind, tch::Device::Cpu))).collect()
+        shapes.iter().map(|s| Tensor::randn(*s, (kind, Device::Cpu))).collect()
     }
 
     const SHAPES: &[&[i64]] = &[&[3, 5], &[7], &[], &[2, 0, 3]];
@@ -117,6 +144,24 @@ mod tests {
         lerp(&teacher, &student, 0.25).unwrap();
         for (t, e) in teacher.iter().zip(&expected) {
             assert!(t.allclose(e, 1e-14, 1e-14, false), "moving average differs");
+        }
+    }
+
+    #[test]
+    fn a_skipped_average_moves_nothing_whoever_decides() {
+        for kind in [Kind::Double, Kind::Float] {
+            let (start, student) = (random(SHAPES, kind), random(SHAPES, kind));
+            let moved: Vec<Tensor> = start.iter().map(Tensor::copy).collect();
+            lerp(&moved, &student, 0.25).unwrap();
+            for on_device in [false, true] {
+                for (skip, expected, bound) in [(1f32, &start, 0.0), (0.0, &moved, 1e-7)] {
+                    let teacher: Vec<Tensor> = start.iter().map(Tensor::copy).collect();
+                    lerp_decided((&teacher, &student), 0.25, &Tensor::from(skip), on_device).unwrap();
+                    for (t, e) in teacher.iter().zip(expected) {
+                        assert!(t.allclose(e, bound, bound, false), "{kind:?}, skip {skip}, {on_device}");
+                    }
+                }
+            }
         }
     }
 
@@ -143,7 +188,7 @@ mod tests {
 
     #[test]
     fn cleared_gradients_are_undefined_and_come_back() {
-        let x = Tensor::ones([2], (Kind::Float, tch::Device::Cpu)).set_requires_grad(true);
+        let x = Tensor::ones([2], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let backward = || (&x * 3.0).sum(Kind::Float).backward();
         backward();
         backward();

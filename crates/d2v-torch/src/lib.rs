@@ -6,9 +6,12 @@
 //! - [`autocast`]: low precision for a closure.
 //! - [`checkpoint`]: activations made again in the backward pass instead of being kept.
 //! - [`attention`]: attention from packed query, key and value, with a kernel for the CPU.
+//! - [`sdpa`]: which kernel libtorch's own attention takes.
 //! - [`fused`]: several operators as one that keeps less for the backward pass.
 //! - [`cpu_memory`]: memory of large CPU tensors kept for reuse; figures of it.
 //! - [`cuda`]: CUDA found at run time; memory figures.
+//! - [`stream`], [`upload`]: streams and events of CUDA; copies from pinned memory beside the device's work.
+//! - [`inference`]: forward passes without the books that gradients need.
 //! - [`bytes`]: tensors as bytes and back, bit for bit.
 //! - [`settings`]: process-wide switches of libtorch.
 //!
@@ -25,9 +28,13 @@ mod error;
 mod ffi;
 pub mod foreach;
 pub mod fused;
+pub mod inference;
 pub mod params;
+pub mod sdpa;
 pub mod seed;
 pub mod settings;
+pub mod stream;
+pub mod upload;
 
 pub use error::Error;
 pub use params::{Init, ParamStore, Parameters, Scope};
