@@ -17,6 +17,9 @@ const MEMORY: usize = 20;
 /// Share of the decrease promised by the slope that a step must deliver (the usual constant of Armijo's rule).
 const SUFFICIENT_DECREASE: f64 = 1e-4;
 
+/// By how much rounding may lift a value, as a share of it: sums of a few thousand terms.
+const ROUNDING: f64 = 16.0 * f64::EPSILON;
+
 /// Halvings of a step after which rounding is taken to hide any further decrease.
 const MAX_HALVINGS: usize = 40;
 
@@ -77,7 +80,11 @@ pub fn minimise(start: &Tensor, stop: Stop, objective: impl Fn(&Tensor) -> (f64,
             let next = &point + &moved;
             let (next_value, next_gradient) = objective(&next);
             let enough = next_value <= value + SUFFICIENT_DECREASE * step * slope;
-            enough.then_some((next, moved, next_value, next_gradient))
+            // Near the minimum the value has run out of digits before the gradient has: there the slope decides
+            // (the approximate condition of Hager and Zhang, 2005).
+            let level = next_value <= value + ROUNDING * value.abs()
+                && dot(&next_gradient, &direction).abs() <= -slope * (1.0 - SUFFICIENT_DECREASE);
+            (enough || level).then_some((next, moved, next_value, next_gradient))
         });
         let Some((next, moved, next_value, next_gradient)) = accepted else {
             return Minimum { point, value, gradient_max, iterations, converged };
