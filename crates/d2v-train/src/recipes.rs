@@ -23,6 +23,17 @@ pub enum Modality {
     Text,
 }
 
+impl Modality {
+    /// The modality in a word, as in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Modality::Image => "image",
+            Modality::Audio => "audio",
+            Modality::Text => "text",
+        }
+    }
+}
+
 /// Everything that decides a [`Learner`] but its device, kind and seed; and the inputs that it is timed on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LearnerConfig {

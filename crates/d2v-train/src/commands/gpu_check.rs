@@ -2,6 +2,8 @@
 
 use super::output::{print, table};
 use crate::exit::Exit;
+use crate::gpu_check::agreement::Agreement;
+use crate::gpu_check::golden::GoldenCheck;
 use crate::gpu_check::part::Outcome;
 use crate::gpu_check::peer::Peer;
 use crate::gpu_check::speed::Series;
@@ -21,7 +23,7 @@ pub struct Args {
     #[arg(long, default_value = "cuda")]
     pub device: String,
     /// Time for everything; parts that find none left are skipped and said so.
-    #[arg(long, value_name = "M", default_value_t = 9.0, value_parser = minutes)]
+    #[arg(long, value_name = "M", default_value_t = 8.5, value_parser = minutes)]
     pub minutes: f64,
     /// Folder for gpu-check.json.
     #[arg(long, value_name = "DIR", default_value = "runs/gpu-check")]
@@ -40,9 +42,10 @@ const EXAMPLES: &str = "Examples:
     d2v gpu-check --python python3 --peer torch_step.py
 
 Needs this program and, in a Python, a PyTorch with CUDA of the version that this program was built with; no cargo.
-It checks the published network's numbers in f32 and bf16, that a run goes on from a checkpoint bit for bit, and that
-memory does not grow over 1,000 steps; it times the Base step in bf16, TF32 and f32 at growing batch sizes, against
-the rate of large matrix products and, where asked for, against the same step in PyTorch.
+It checks the published network's numbers in f32 and bf16, the step of each modality beside the CPU's, that a run goes on
+from a checkpoint and after a kill bit for bit, and that memory does not grow over 1,000 steps; it times the Base step of
+pictures, speech (5 s) and text (512 tokens) in bf16, TF32 and f32 at growing batch sizes, against the rate of large matrix
+products and, where asked for, against the same step in PyTorch, as it is and compiled.
 
 Exit codes: 0 all well, 1 something is not (see the table and gpu-check.json), 2 the device cannot be used.";
 
@@ -62,7 +65,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let peer = args.python.clone().zip(args.peer.clone()).map(|(python, script)| Peer { python, script });
     let limit = Duration::from_secs_f64(args.minutes * 60.0);
     let say = |part: &str| tracing::info!("{part}");
-    let result = check(device, &Plan::of(device), limit, peer.as_ref(), &say);
+    let plan = Plan { program: std::env::current_exe().ok(), ..Plan::of(device) };
+    let result = check(device, &plan, limit, peer.as_ref(), &say);
     print(&text(&result))?;
     let path =
         write(&result, &args.out).with_context(|| format!("cannot write to {}", args.out.display()))?;
@@ -74,18 +78,25 @@ fn text(check: &GpuCheck) -> String {
     let mut rows = vec![row("machine", &check.facts, |facts| {
         format!("libtorch {}, {}", facts.libtorch, facts.processor)
     })];
-    rows.push(row("numbers", &check.golden, |checks| {
-        let one = |check: &crate::gpu_check::golden::GoldenCheck| {
-            let worst = check.worst().map_or_else(String::new, |worst| {
-                format!(" ({}: {:.1e} of {:.1e} allowed)", worst.name, worst.off, worst.allowed)
-            });
-            format!("{} {}{worst}", check.precision.name(), if check.passed() { "ok" } else { "WRONG" })
-        };
-        checks.iter().map(one).collect::<Vec<_>>().join("; ")
+    let one = |check: &GoldenCheck| {
+        let worst = check.worst().map_or_else(String::new, |worst| {
+            format!(" ({}: {:.1e} of {:.1e} allowed)", worst.name, worst.off, worst.allowed)
+        });
+        format!("{} {}{worst}", check.precision.name(), if check.passed() { "ok" } else { "WRONG" })
+    };
+    let list = |checks: &[GoldenCheck]| checks.iter().map(one).collect::<Vec<_>>().join("; ");
+    rows.push(row("numbers", &check.golden, |checks| list(checks)));
+    rows.push(row("as CPU", &check.agreement, |all| {
+        let one = |one: &Agreement| format!("{} {}", one.modality.name(), list(&one.checks));
+        all.iter().map(one).collect::<Vec<_>>().join("; ")
     }));
     rows.push(row("resume", &check.resume, |resume| match resume.identical {
         true => format!("the same bits after {} updates", resume.steps),
         false => format!("DIFFERENT: {}", resume.different.join(", ")),
+    }));
+    rows.push(row("kill", &check.killed, |killed| match killed.passed() {
+        true => format!("the same bits after a kill behind step {}", killed.killed_behind_step),
+        false => format!("DIFFERENT: {}", killed.different.join(", ")),
     }));
     rows.push(row("memory", &check.endurance, |seen| {
         let mib = |bytes: Option<i64>| {
@@ -102,7 +113,7 @@ fn text(check: &GpuCheck) -> String {
             seen.steps_planned
         )
     }));
-    rows.push(row("speed", &check.speed, |series| format!("{} precisions, below", series.len())));
+    rows.push(row("speed", &check.speed, |series| format!("{} series, below", series.len())));
     rows.push(row("peer", &check.peer, |runs| format!("{} runs, below", runs.len())));
     let verdict = if check.passed { "all well" } else { "NOT all well" };
     let mut text = format!("{}: {verdict}, {:.0} s\n\n", check.device, check.seconds);
@@ -118,7 +129,8 @@ fn text(check: &GpuCheck) -> String {
             .map(|run| {
                 let time = run.result.as_ref().and_then(|result| result["ms_per_step"].as_f64());
                 let name = format!(
-                    "PyTorch {}{}",
+                    "PyTorch {} {}{}",
+                    run.modality.name(),
                     run.precision.name(),
                     if run.compiled { ", compiled" } else { "" }
                 );
@@ -146,7 +158,7 @@ fn row<T>(name: &'static str, outcome: &Outcome<T>, found: impl FnOnce(&T) -> St
 fn speed_text(series: &[Series]) -> String {
     let row = |series: &Series, timing: &StepTiming, note: &str| {
         vec![
-            format!("{}{note}", series.precision.name()),
+            format!("{} {}{note}", series.modality.name(), series.precision.name()),
             timing.batch.to_string(),
             format!("{:.1}", timing.ms_per_step),
             format!("{:.1}", timing.samples_per_s),
@@ -168,8 +180,10 @@ fn speed_text(series: &[Series]) -> String {
         let parts =
             one.parts_ms.iter().map(|(part, time)| format!("{} {}", part.name(), percent(time / sum)));
         let parts = parts.collect::<Vec<_>>().join(", ");
+        let queued = one.queued_ms.map_or_else(String::new, |ms| format!(", {ms:.1} ms queued"));
         text += &format!(
-            "{}: large products {}; batch {}: {parts}\n",
+            "{} {}: large products {}; batch {}{queued}: {parts}\n",
+            one.modality.name(),
             one.precision.name(),
             flops_rate(one.ceiling_tflops),
             best.batch
@@ -182,6 +196,7 @@ fn speed_text(series: &[Series]) -> String {
 mod tests {
     use super::*;
     use crate::gpu_check::endurance::Endurance;
+    use crate::gpu_check::killed::Killed;
     use crate::gpu_check::resume::Resume;
 
     #[test]
@@ -196,7 +211,12 @@ mod tests {
             passed: identical,
             facts: Outcome::Failed { error: "no word".into() },
             golden: Outcome::Done { seconds: 1.0, result: vec![] },
+            agreement: Outcome::Done { seconds: 1.0, result: vec![] },
             resume: done(identical),
+            killed: Outcome::Done {
+                seconds: 1.0,
+                result: Killed { killed_behind_step: 20, steps: 60, different: vec![] },
+            },
             endurance: Outcome::Done {
                 seconds: 1.0,
                 result: Endurance {

@@ -2,6 +2,7 @@
 
 use super::speed::Series;
 use crate::config::Precision;
+use crate::recipes::Modality;
 use crate::step_timing::StepTiming;
 use anyhow::{Context, bail};
 use d2v_transformer::Size;
@@ -30,6 +31,8 @@ pub struct Peer {
 /// One run of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct PeerRun {
+    /// What the network is for.
+    pub modality: Modality,
     /// Kind of the matrix products.
     pub precision: Precision,
     /// Whether by torch.compile.
@@ -45,7 +48,7 @@ pub struct PeerRun {
 }
 
 impl Peer {
-    /// Runs the best batch of every series, as it is and then compiled, as long as there is time.
+    /// Runs the best batch of every series, as long as there is time: of each precision first as it is, then compiled.
     ///
     /// # Errors
     /// If there is nothing to compare with; a peer that fails is part of the result.
@@ -60,15 +63,17 @@ impl Peer {
             bail!("no step of ours was timed, there is nothing to compare with");
         }
         let mut runs = Vec::new();
-        for compiled in [false, true] {
-            // Compiling for the CPU takes a compiler and minutes; it would say nothing about a GPU.
-            if compiled && !device.is_cuda() {
-                break;
-            }
-            for series in ours {
-                let Some(best) = series.best() else { continue };
-                if Instant::now() < deadline {
-                    runs.push(self.run_one(device, size, series.precision, best, compiled, deadline));
+        for precision in ours.chunk_by(|one, next| one.precision == next.precision) {
+            for compiled in [false, true] {
+                // Compiling for the CPU takes a compiler and minutes; it would say nothing about a GPU.
+                if compiled && !device.is_cuda() {
+                    break;
+                }
+                for series in precision {
+                    let Some(best) = series.best() else { continue };
+                    if Instant::now() < deadline {
+                        runs.push(self.run_one(device, size, series, best, compiled, deadline));
+                    }
                 }
             }
         }
@@ -79,14 +84,16 @@ impl Peer {
         &self,
         device: Device,
         size: Size,
-        precision: Precision,
+        series: &Series,
         ours: &StepTiming,
         compiled: bool,
         deadline: Instant,
     ) -> PeerRun {
+        let Series { modality, precision, .. } = *series;
+        let batch = ours.batch;
         let mut run =
-            PeerRun { precision, compiled, batch: ours.batch, speedup: None, result: None, error: None };
-        let result = arguments(device, size, precision, ours, compiled)
+            PeerRun { modality, precision, compiled, batch, speedup: None, result: None, error: None };
+        let result = arguments(device, size, series, ours, compiled)
             .and_then(|arguments| {
                 output(Command::new(&self.python).arg(&self.script).args(arguments), deadline)
             })
@@ -105,7 +112,7 @@ impl Peer {
 fn arguments(
     device: Device,
     size: Size,
-    precision: Precision,
+    series: &Series,
     ours: &StepTiming,
     compiled: bool,
 ) -> anyhow::Result<Vec<String>> {
@@ -113,12 +120,17 @@ fn arguments(
         Device::Cuda(index) => format!("cuda:{index}"),
         _ => "cpu".to_owned(),
     };
-    let mut arguments: Vec<String> = ["--case", "vision", "--impl", "lean"].map(str::to_owned).into();
+    let case = match series.modality {
+        Modality::Image => "vision",
+        Modality::Audio => "audio",
+        Modality::Text => "text",
+    };
+    let mut arguments: Vec<String> = ["--case", case, "--impl", "lean"].map(str::to_owned).into();
     let values = [
         ("--size", name(size)?),
         ("--batch", ours.batch.to_string()),
         ("--device", device),
-        ("--dtype", precision.name().to_owned()),
+        ("--dtype", series.precision.name().to_owned()),
         ("--steps", ours.steps.to_string()),
         ("--warmup", "3".to_owned()),
     ];
@@ -194,10 +206,12 @@ mod tests {
 
     fn series() -> Series {
         Series {
+            modality: Modality::Image,
             precision: Precision::Bf16,
             ceiling_tflops: 1.0,
             timings: vec![TIMING],
             deterministic: None,
+            queued_ms: None,
             parts_ms: vec![],
         }
     }
