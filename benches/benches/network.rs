@@ -146,8 +146,9 @@ fn weights(criterion: &mut Criterion) {
     group.bench_function(BenchmarkId::new("global-norm", &shape), |bencher| {
         bencher.iter(|| foreach::global_norm(&gradients));
     });
+    let (norm, no_skip) = (Tensor::from(1f32), Tensor::from(0f32));
     group.bench_function(BenchmarkId::new("adamw", &shape), |bencher| {
-        bencher.iter(|| optimizer.step(&gradients, 1e-3));
+        bencher.iter(|| optimizer.step(&gradients, &norm, &no_skip, (1e-3, 1)));
     });
     let ema = Ema::pair(&student, &teacher, &Rule::average_all()).expect("the same network twice");
     group.bench_function(BenchmarkId::new("moving-average", &shape), |bencher| {

@@ -66,13 +66,30 @@ impl Ema {
     /// # Errors
     /// If `tau` lies outside `[0, 1]`.
     pub fn update(&self, tau: f64) -> Result<()> {
+        self.move_by(tau, foreach::lerp)
+    }
+
+    /// [`Ema::update`], but nothing moves where `skip`, a one-element f32 tensor on the tensors' device, is 1 (else 0):
+    /// the student has not moved either. A device is not waited for.
+    ///
+    /// # Errors
+    /// As [`Ema::update`].
+    pub fn update_unless(&self, tau: f64, skip: &Tensor) -> Result<()> {
+        self.move_by(tau, |teacher, student, weight| foreach::lerp_unless(teacher, student, weight, skip))
+    }
+
+    fn move_by(
+        &self,
+        tau: f64,
+        lerp: impl FnOnce(&[Tensor], &[Tensor], f64) -> d2v_torch::Result<()>,
+    ) -> Result<()> {
         if !(0.0..=1.0).contains(&tau) {
             return Err(Error::Tau { key: "tau", value: tau, rule: "must be in [0, 1]" });
         }
         if tau == 1.0 {
             return Ok(());
         }
-        foreach::lerp(&self.averaged.teacher, &self.averaged.student, 1.0 - tau)?;
+        lerp(&self.averaged.teacher, &self.averaged.student, 1.0 - tau)?;
         self.share()
     }
 

@@ -7,9 +7,10 @@ use crate::step::MaskedBatch;
 use d2v_data::{Batch, Cursor, Inputs, Loader, LoaderConfig, Skipped, Tokenizer};
 use d2v_encoders::EncoderConfig;
 use d2v_masking::{Mask, MaskConfig, MaskKey, MaskSampler, PaddingMask, TokenCorruptor, Vocabulary};
+use d2v_torch::upload::{Arrival, Uploader};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 /// Draws masks as a function of (seed, epoch, sample id).
 pub struct Masks {
@@ -117,17 +118,46 @@ pub struct HostBatch {
 }
 
 impl HostBatch {
-    /// Copies to the device.
-    pub fn to_device(&self, device: Device) -> MaskedBatch {
+    /// The batch as tensors of the host.
+    pub fn tensors(&self) -> MaskedBatch {
         let Hiding { mask, predicted, student_ids, padding } = &self.hiding;
-        let input = input_tensor(&self.batch.inputs).to_device(device);
-        let padding_bl = padding.as_ref().map(|padding| padding_tensor(padding).to_device(device));
-        let mut batch = MaskedBatch::new(input, mask, padding_bl);
+        let padding_bl = padding.as_ref().map(padding_tensor);
+        let mut batch = MaskedBatch::new(input_tensor(&self.batch.inputs), mask, padding_bl);
         if let Some(predicted) = predicted {
-            batch.hidden_m = Tensor::from_slice(&predicted.flat_hidden()).to_device(device);
+            batch.hidden_m = Tensor::from_slice(&predicted.flat_hidden());
         }
-        batch.student_input = student_ids.as_ref().map(|ids| id_tensor(ids, mask.len()).to_device(device));
+        batch.student_input = student_ids.as_ref().map(|ids| id_tensor(ids, mask.len()));
         batch
+    }
+}
+
+/// The micro-batches of an update, on their way to the device.
+pub struct Upcoming {
+    /// As they were loaded.
+    pub host: Vec<HostBatch>,
+    batches: Vec<MaskedBatch>,
+    arrival: Arrival,
+}
+
+impl Upcoming {
+    /// Takes `count` batches from the loader and begins to copy them, beside what the device is at.
+    ///
+    /// # Errors
+    /// If a batch cannot be loaded, or the device's memory is exhausted.
+    pub fn load(loader: &mut MaskedLoader, count: usize, uploader: &Uploader) -> Result<Upcoming> {
+        let host: Vec<HostBatch> = (0..count).map(|_| loader.next_batch()).collect::<Result<_>>()?;
+        let sent = |one: &HostBatch| one.tensors().try_map(|tensor| uploader.send(tensor));
+        let batches = host.iter().map(sent).collect::<Result<_>>()?;
+        Ok(Upcoming { host, batches, arrival: uploader.arrival()? })
+    }
+
+    /// The batches as loaded, and on the device, to be read behind their copies.
+    ///
+    /// # Errors
+    /// If libtorch refuses.
+    pub fn arrive(self) -> Result<(Vec<HostBatch>, Vec<MaskedBatch>)> {
+        self.arrival.wait()?;
+        Ok((self.host, self.batches))
     }
 }
 

@@ -33,6 +33,7 @@ pub mod openmp;
 pub mod picture;
 pub mod progress;
 pub mod recipes;
+mod replay;
 pub mod report;
 pub mod sessions;
 pub mod step_parts;

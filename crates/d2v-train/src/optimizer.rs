@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use d2v_torch::adamw::{self, AdamW, Group};
 use d2v_torch::{Parameters, foreach};
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Where `eps` is added to the root of the squared mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -107,7 +107,8 @@ pub struct Optimizer {
     config: OptimizerConfig,
     decayed: Members,
     undecayed: Members,
-    steps: u64,
+    /// Steps taken: a one-element f32 tensor on the parameters' device, which alone knows whether one was skipped.
+    taken: Tensor,
 }
 
 impl Optimizer {
@@ -125,7 +126,9 @@ impl Optimizer {
             members.exp_avgs.push(tensor.detach().zeros_like());
             members.exp_avg_sqs.push(tensor.detach().zeros_like());
         }
-        Ok(Optimizer { config: config.clone(), decayed, undecayed, steps: 0 })
+        let device = parameters.tensors().first().map_or(Device::Cpu, Tensor::device);
+        let taken = Tensor::zeros([1], (Kind::Float, device));
+        Ok(Optimizer { config: config.clone(), decayed, undecayed, taken })
     }
 
     /// Names of the parameters that are decayed (or not), in order.
@@ -133,9 +136,9 @@ impl Optimizer {
         if decayed { &self.decayed.names } else { &self.undecayed.names }
     }
 
-    /// Number of steps taken.
+    /// Number of steps taken, skipped ones left out. Waits for the device.
     pub fn steps(&self) -> u64 {
-        self.steps
+        self.taken.double_value(&[0]) as u64
     }
 
     /// Gradients of all parameters, decayed ones first. One that a pass did not reach (a dropped layer) is zero.
@@ -158,43 +161,49 @@ impl Optimizer {
         Ok(foreach::clear_grads(&self.undecayed.params)?)
     }
 
-    /// Scales `gradients` down to the configured norm, given their norm: `min(1, max / (norm + 1e-6))` (spec 2.4).
-    ///
-    /// # Errors
-    /// If libtorch refuses.
-    pub fn clip(&self, gradients: &[Tensor], norm: f64) -> Result<()> {
-        match self.config.clip_norm {
-            Some(max) if max / (norm + 1e-6) < 1.0 => Ok(foreach::scale(gradients, max / (norm + 1e-6))?),
-            _ => Ok(()),
-        }
+    /// What gradients of this norm are divided by to have the configured one: `max(1, (norm + 1e-6) / max)` (spec 2.4).
+    fn divisor(&self, norm: &Tensor) -> Option<Tensor> {
+        self.config.clip_norm.map(|max| ((norm + 1e-6) / max).clamp_min(1.0))
     }
 
-    /// One AdamW step with `gradients` in the order of [`Optimizer::gradients`].
+    /// One AdamW step with `gradients` in the order of [`Optimizer::gradients`], clipped to the configured norm by
+    /// `norm`, the scalar that is theirs. Where `skip`, a one-element f32 tensor on their device, is 1 (else 0), nothing
+    /// moves. The device is not waited for.
+    ///
+    /// `update` is 1 for the first step; it corrects an uncorrected `eps`. Other than the number of steps by which means
+    /// are corrected it counts skipped ones, of which the host does not know in time: a difference only near the start.
     ///
     /// # Errors
     /// If the number of gradients is wrong, or libtorch refuses.
-    pub fn step(&mut self, gradients: &[Tensor], lr: f64) -> Result<()> {
-        self.steps += 1;
+    pub fn step(
+        &mut self,
+        gradients: &[Tensor],
+        norm: &Tensor,
+        skip: &Tensor,
+        (lr, update): (f64, u64),
+    ) -> Result<()> {
         let OptimizerConfig { beta1, beta2, eps, eps_placement, weight_decay, .. } = self.config;
         let eps = match eps_placement {
             EpsPlacement::Corrected => eps,
             // m/(sqrt(v) + eps) with v uncorrected is m/(sqrt(v/c) + eps/sqrt(c)) over sqrt(c), c = 1 - beta2^t.
-            EpsPlacement::Uncorrected => eps / (1.0 - beta2.powf(self.steps as f64)).sqrt(),
+            EpsPlacement::Uncorrected => eps / (1.0 - beta2.powf(update as f64)).sqrt(),
         };
-        let step = Tensor::from(self.steps as f32);
+        self.taken += 1.0 - skip;
+        let divisor = self.divisor(norm);
+        let on_device = adamw::OnDevice { step: &self.taken, divisor: divisor.as_ref(), skip: Some(skip) };
         let (first, second) = gradients.split_at(self.decayed.params.len().min(gradients.len()));
         for (members, grads, weight_decay) in
             [(&self.decayed, first, weight_decay), (&self.undecayed, second, 0.0)]
         {
             let Members { params, exp_avgs, exp_avg_sqs, .. } = members;
             let group = Group { params, grads, exp_avgs, exp_avg_sqs };
-            let device = params.first().map_or(tch::Device::Cpu, Tensor::device);
-            adamw::step(&group, &step.to_device(device), &AdamW { lr, beta1, beta2, weight_decay, eps })?;
+            adamw::step(&group, on_device, &AdamW { lr, beta1, beta2, weight_decay, eps })?;
         }
         Ok(())
     }
 
-    /// The state: `exp_avg.NAME`, `exp_avg_sq.NAME`, and the number of steps as `steps` (int64).
+    /// The state: `exp_avg.NAME`, `exp_avg_sq.NAME`, and the number of steps taken as `steps` (int64). Waits for the
+    /// device.
     pub fn state(&self) -> Parameters {
         let moments = [&self.decayed, &self.undecayed].into_iter().flat_map(|members| {
             let named = members.names.iter().zip(&members.exp_avgs).zip(&members.exp_avg_sqs);
@@ -205,7 +214,7 @@ impl Optimizer {
                 ]
             })
         });
-        moments.chain([("steps".to_owned(), Tensor::from(self.steps as i64).to_kind(Kind::Int64))]).collect()
+        moments.chain([("steps".to_owned(), Tensor::from(self.steps() as i64))]).collect()
     }
 
     /// Takes over a state made by [`Optimizer::state`] for the same parameters.
@@ -215,7 +224,8 @@ impl Optimizer {
     pub fn load(&mut self, state: &Parameters) -> Result<()> {
         self.state().copy_from(state)?;
         // `state()` shares the moments, but its step count is a copy.
-        self.steps = state.get("steps").map_or(0, |s| s.int64_value(&[])).max(0) as u64;
+        let steps = state.get("steps").map_or(0, |steps| steps.int64_value(&[])).max(0);
+        let _ = self.taken.fill_(steps as f64);
         Ok(())
     }
 }
@@ -229,7 +239,7 @@ mod tests {
     fn config(eps_placement: EpsPlacement) -> OptimizerConfig {
         let no_decay = NoDecay { one_dimensional: true, names: vec!["cls_token".into()] };
         let (beta1, beta2, eps, weight_decay) = (0.9, 0.98, 1e-3, 0.1);
-        OptimizerConfig { beta1, beta2, eps, eps_placement, weight_decay, no_decay, clip_norm: Some(1.0) }
+        OptimizerConfig { beta1, beta2, eps, eps_placement, weight_decay, no_decay, clip_norm: None }
     }
 
     fn parameters() -> Parameters {
@@ -247,7 +257,10 @@ mod tests {
 
     fn one_step(optimizer: &mut Optimizer, parameters: &Parameters) {
         backward(parameters);
-        optimizer.step(&optimizer.gradients(), 0.05).unwrap();
+        let gradients = optimizer.gradients();
+        let norm = foreach::global_norm(&gradients).unwrap();
+        let update = optimizer.steps() + 1;
+        optimizer.step(&gradients, &norm, &Tensor::from(0f32), (0.05, update)).unwrap();
         optimizer.clear_gradients().unwrap();
     }
 
@@ -302,14 +315,43 @@ mod tests {
 
     #[test]
     fn clipping_scales_to_the_norm_or_not_at_all() {
-        let optimizer = Optimizer::new(&config(EpsPlacement::Corrected), &parameters()).unwrap();
-        let check = |length: f64, expected: f64| {
-            let gradients = [Tensor::from_slice(&[0.6 * length, 0.8 * length])];
-            optimizer.clip(&gradients, length).unwrap();
-            let got = foreach::global_norm(&gradients).unwrap().double_value(&[]);
-            assert!((got - expected).abs() < 1e-5, "{length}: {got}");
+        let config = OptimizerConfig { clip_norm: Some(1.0), ..config(EpsPlacement::Corrected) };
+        let moved = |length: f64, scaled_by_hand: f64, clip_norm: Option<f64>| {
+            let parameters = parameters();
+            let config = OptimizerConfig { clip_norm, ..config.clone() };
+            let mut optimizer = Optimizer::new(&config, &parameters).unwrap();
+            backward(&parameters);
+            let gradients = optimizer.gradients();
+            let norm = foreach::global_norm(&gradients).unwrap().double_value(&[]);
+            foreach::scale(&gradients, length / norm * scaled_by_hand).unwrap();
+            let no_skip = Tensor::from(0f32);
+            optimizer.step(&gradients, &Tensor::from(length), &no_skip, (0.05, 1)).unwrap();
+            parameters
         };
-        check(5.0, 1.0);
-        check(0.5, 0.5);
+        for (length, factor) in [(5.0, 0.2), (0.5, 1.0)] {
+            let (clipped, by_hand) = (moved(length, 1.0, Some(1.0)), moved(length, factor, None));
+            for (a, b) in clipped.tensors().iter().zip(by_hand.tensors()) {
+                assert!((a - b).abs().max().double_value(&[]) < 1e-8, "norm {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_skipped_step_is_not_taken() {
+        let parameters = parameters();
+        let mut optimizer = Optimizer::new(&config(EpsPlacement::Corrected), &parameters).unwrap();
+        one_step(&mut optimizer, &parameters);
+        let before: Vec<Tensor> = parameters.tensors().iter().map(|t| t.detach().copy()).collect();
+        let gradients: Vec<Tensor> = before.iter().map(|t| t * f64::NAN).collect();
+        let norm = foreach::global_norm(&gradients).unwrap();
+        optimizer.step(&gradients, &norm, &Tensor::from(1f32), (0.05, 2)).unwrap();
+        assert!(before.iter().zip(parameters.tensors()).all(|(a, b)| a.equal(&b)), "parameters moved");
+        assert_eq!(optimizer.steps(), 1);
+        one_step(&mut optimizer, &parameters);
+        assert!(
+            parameters.tensors().iter().all(|t| t.isfinite().all().int64_value(&[]) == 1),
+            "poisoned means"
+        );
+        assert_eq!(optimizer.steps(), 2);
     }
 }

@@ -1,7 +1,7 @@
 //! The run around the step: data, schedules, log, watch, checkpoints.
 
 use crate::atomic_file::write_atomically;
-use crate::batches::{HostBatch, MaskedLoader};
+use crate::batches::{HostBatch, MaskedLoader, Upcoming};
 use crate::checkpoint::{CheckpointStore, Retention, Versions};
 use crate::collapse::{CollapseWatch, RunState as Health, Verdict};
 use crate::config::{Precision, RunConfig, Schedules};
@@ -10,17 +10,19 @@ use crate::flops::StepFlops;
 use crate::metrics::{MetricsLog, StageMetrics, StepMetrics};
 use crate::observe::{Recent, Spread, Watched, observe};
 use crate::progress::{Console, LineEvery, Progress};
+use crate::replay::{load_again, write_aside};
 use crate::report::CONFIG_FILE;
 use crate::run_state::{RunState, checkpoint_tensors, load_tensors};
 use crate::sessions::{Session, record_session};
 use crate::signals::{Signal, Signals};
-use crate::sources::{open_source, resolve, save_tokenizer, saved_tokenizer};
-use crate::step::{Learner, MaskedBatch, StepReport, StepSettings};
+use crate::sources::{Source, open_source, resolve, save_tokenizer, saved_tokenizer};
+use crate::step::{Learner, QueuedStep, StepReport, StepSettings};
 use crate::tensorboard::EventWriter;
 use crate::unreadable::UnreadableList;
 use crate::weights::start_from;
 use crate::{Error, Result, machine, settings};
-use d2v_data::Split;
+use d2v_data::{Cursor, Split};
+use d2v_torch::upload::Uploader;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tch::{Device, Kind};
@@ -49,7 +51,12 @@ pub struct Run {
     device: Device,
     schedules: Schedules,
     learner: Learner,
+    source: Source,
     loader: MaskedLoader,
+    uploader: Uploader,
+    /// The next update's batches; an error of theirs is that of the next update.
+    upcoming: Option<Result<Upcoming>>,
+    unread: Vec<Unread>,
     unreadable: UnreadableList,
     watch: CollapseWatch,
     verdict: Option<Verdict>,
@@ -60,6 +67,14 @@ pub struct Run {
     progress: Progress,
     ceiling_tflops: f64,
     clock: Clock,
+}
+
+/// An update that was given to the device and whose numbers the host does not know yet.
+struct Unread {
+    update: u64,
+    /// Where its batches begin.
+    cursor: Cursor,
+    step: QueuedStep,
 }
 
 /// Time of this session, and since the last line of the log.
@@ -146,7 +161,11 @@ impl Run {
             out: out.to_owned(),
             device,
             learner,
+            source,
             loader,
+            uploader: Uploader::new(device)?,
+            upcoming: None,
+            unread: Vec::new(),
             unreadable: UnreadableList::open(out)?,
             watch: CollapseWatch::resume(config.collapse.clone(), state.watch.clone()),
             verdict: None,
@@ -206,6 +225,10 @@ impl Run {
                 self.save()?;
             }
         }
+        // A signal may have come between two readings.
+        if let Some(end) = self.read_back()?.1 {
+            finish = end;
+        }
         self.save()?;
         self.events.flush()?;
         Ok(finish)
@@ -227,70 +250,72 @@ impl Run {
             recompute: config.train.recompute_blocks,
             observe: logging,
         };
-        let host: Vec<HostBatch> =
-            (0..config.train.accumulate).map(|_| self.loader.next_batch()).collect::<Result<_>>()?;
-        let batches: Vec<MaskedBatch> = host.iter().map(|batch| batch.to_device(self.device)).collect();
-        let report = self.learner.step(&batches, &settings)?;
+        let count = config.train.accumulate;
+        let upcoming = match self.upcoming.take() {
+            Some(upcoming) => upcoming?,
+            None => Upcoming::load(&mut self.loader, count, &self.uploader)?,
+        };
+        let (host, batches) = upcoming.arrive()?;
+        let step = self.learner.queue(&batches, &settings)?;
         drop(batches);
+        if !last {
+            // While the device is at this update.
+            self.upcoming = Some(Upcoming::load(&mut self.loader, count, &self.uploader));
+        }
 
         let samples: u64 = host.iter().map(|one| one.batch.len() as u64).sum();
         let flops: u64 = host.iter().map(|one| step_flops(config, one)).sum();
+        self.unread.push(Unread { update, cursor: self.state.cursor, step });
         self.state.step = update;
         self.state.samples += samples;
         if let Some(last) = host.last() {
             self.state.cursor = last.batch.cursor_after;
         }
-        self.state.since_log.add(&report);
-        self.state.since_watch.add(&report);
         self.clock.line_samples += samples;
         self.clock.line_flops += flops;
 
-        if !report.updated {
-            if let Some(end) = self.skipped(&report, &host)? {
-                return Ok(Some(end));
+        // Reading makes the host wait, so a GPU is asked only where the numbers are needed.
+        let saving = update.is_multiple_of(self.state.config.checkpoint.every_steps);
+        if !(logging || saving || last) && self.device.is_cuda() {
+            return Ok(None);
+        }
+        match self.read_back()? {
+            (_, Some(end)) => Ok(Some(end)),
+            (Some(report), None) if logging => self.log(&settings, &report, &host, watching),
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes in what the updates since the last reading did; returns the last report, and what ends the run, if
+    /// anything.
+    fn read_back(&mut self) -> Result<(Option<StepReport>, Option<Finish>)> {
+        let mut newest = None;
+        for Unread { update, cursor, step } in std::mem::take(&mut self.unread) {
+            let report = step.read();
+            self.state.since_log.add(&report);
+            self.state.since_watch.add(&report);
+            if report.updated {
+                self.state.skipped_in_a_row = 0;
+            } else if let Some(end) = self.skipped(update, cursor, &report)? {
+                return Ok((Some(report), Some(end)));
             }
-        } else {
-            self.state.skipped_in_a_row = 0;
+            newest = Some(report);
         }
-        if logging {
-            return self.log(&settings, &report, &host, watching);
-        }
-        Ok(None)
+        Ok((newest, None))
     }
 
     /// Counts an update whose loss or gradient was not finite, and writes its batch aside for replay.
-    fn skipped(&mut self, report: &StepReport, host: &[HostBatch]) -> Result<Option<Finish>> {
+    fn skipped(&mut self, update: u64, cursor: Cursor, report: &StepReport) -> Result<Option<Finish>> {
         self.state.skipped_updates += 1;
         self.state.skipped_in_a_row += 1;
         let folder = self.out.join("skipped");
-        let ids: Vec<u64> = host.iter().flat_map(|one| one.batch.ids()).collect();
-        let path = folder.join(format!("step-{}.json", self.state.step));
-        let record = serde_json::json!({
-            "step": self.state.step,
-            "loss": report.loss.to_string(),
-            "grad_norm": report.grad_norm.to_string(),
-            "epoch": host.first().map(|one| one.batch.epoch),
-            "batch_in_epoch": host.iter().map(|one| one.batch.batch_in_epoch).collect::<Vec<_>>(),
-            "sample_ids": ids,
-        });
-        std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
-        let tensors = host.iter().enumerate().flat_map(|(index, one)| {
-            let batch = one.to_device(Device::Cpu);
-            [
-                (format!("{index}.input"), batch.input),
-                (format!("{index}.mask"), batch.mask_bl.to_kind(Kind::Uint8)),
-            ]
-        });
-        let tensor_path = path.with_extension("safetensors");
-        crate::checkpoint::write_tensors(&tensor_path, &tensors.collect())?;
-        write_atomically(&path, |file| file.write_all(record.to_string().as_bytes()))
-            .map_err(|source| Error::Io { path: path.clone(), source })?;
+        let host = load_again(&self.state.config, &self.source, cursor)?;
+        let written = write_aside(&folder, update, report, &host)?;
         tracing::warn!(
-            "step {}: loss {} and gradient norm {} are not both finite; the update is skipped, its batch is in {}",
-            self.state.step,
+            "step {update}: loss {} and gradient norm {} are not both finite; the update is skipped, its batch is in {}",
             report.loss,
             report.grad_norm,
-            tensor_path.display()
+            written.display()
         );
         let in_a_row = self.state.skipped_in_a_row;
         let limit = self.state.config.train.max_skipped_in_a_row;

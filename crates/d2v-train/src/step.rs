@@ -15,10 +15,10 @@ use d2v_ema::{Ema, Fate, Rule};
 use d2v_encoders::Hidden;
 use d2v_masking::Mask;
 use d2v_targets::{LossConfig, Normalization, TargetRule, TopLayerAverage};
-use d2v_torch::{autocast, foreach, seed};
+use d2v_torch::{autocast, foreach, inference, seed};
 use d2v_transformer::{Intermediate, Pass, Wanted};
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor};
 
 /// Which part of the teacher is a moving average; the rest is shared with the student.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +96,21 @@ impl MaskedBatch {
         }
     }
 
+    /// The same batch of other tensors, each made from its own by `place`: on another device, say.
+    ///
+    /// # Errors
+    /// Those of `place`.
+    pub fn try_map(&self, place: impl Fn(&Tensor) -> d2v_torch::Result<Tensor>) -> Result<MaskedBatch> {
+        let optional = |tensor: &Option<Tensor>| tensor.as_ref().map(&place).transpose();
+        Ok(MaskedBatch {
+            input: place(&self.input)?,
+            student_input: optional(&self.student_input)?,
+            mask_bl: place(&self.mask_bl)?,
+            padding_bl: optional(&self.padding_bl)?,
+            hidden_m: place(&self.hidden_m)?,
+        })
+    }
+
     /// Number of predicted positions.
     pub fn hidden(&self) -> i64 {
         self.hidden_m.size()[0]
@@ -119,6 +134,23 @@ pub struct StepSettings {
     pub recompute: bool,
     /// Whether to keep the tensors that the collapse watch looks at.
     pub observe: bool,
+}
+
+/// A step that was given to the device, which may still be at it.
+pub struct QueuedStep {
+    /// Loss, gradient norm, and 1 where student and teacher moved (else 0): f64 `[3]` on the device.
+    numbers_3: Tensor,
+    /// Tensors of the last micro-batch, where asked for.
+    observed: Option<Observed>,
+}
+
+impl QueuedStep {
+    /// Waits for the device and says what the step did.
+    pub fn read(self) -> StepReport {
+        let numbers_3 = self.numbers_3.to_device(Device::Cpu);
+        let [loss, grad_norm, moved] = [0, 1, 2].map(|index| numbers_3.double_value(&[index]));
+        StepReport { loss, grad_norm, updated: moved == 1.0, observed: self.observed }
+    }
 }
 
 /// What a step did.
@@ -149,6 +181,21 @@ pub struct Observed {
     pub student_blocks: Vec<(usize, Tensor)>,
     /// Bool `[B, L]`, true = not real.
     pub padding_bl: Option<Tensor>,
+}
+
+/// How one micro-batch is looked at.
+#[derive(Debug, Clone, Copy)]
+struct View {
+    /// Whether the teacher never moves (`tau` = 1, the control experiment).
+    frozen: bool,
+    /// Whether the tensors of the pass are kept for the collapse watch.
+    observe: bool,
+}
+
+/// What the teacher makes of a batch.
+struct Seen {
+    layers_bld: Vec<Tensor>,
+    targets_bld: Tensor,
 }
 
 /// Student, teacher and optimizer.
@@ -208,19 +255,24 @@ impl Learner {
     /// # Errors
     /// If shapes do not fit, nothing is hidden, or libtorch refuses.
     pub fn step(&mut self, batches: &[MaskedBatch], settings: &StepSettings) -> Result<StepReport> {
+        Ok(self.queue(batches, settings)?.read())
+    }
+
+    /// [`Learner::step`] without waiting for the device, which decides by itself whether loss and gradient are finite.
+    ///
+    /// # Errors
+    /// As [`Learner::step`].
+    pub fn queue(&mut self, batches: &[MaskedBatch], settings: &StepSettings) -> Result<QueuedStep> {
         let (loss, observed) = self.backward(batches, settings)?;
         let gradients = self.optimizer.gradients();
-        let loss = loss.double_value(&[]);
-        let grad_norm = foreach::global_norm(&gradients)?.double_value(&[]);
-        let updated = loss.is_finite() && grad_norm.is_finite();
-        if updated {
-            self.optimizer.clip(&gradients, grad_norm)?;
-            self.optimizer.step(&gradients, settings.lr)?;
-            self.ema.update(settings.tau)?;
-        }
+        let norm = foreach::global_norm(&gradients)?;
+        let skip = (&loss + &norm).isfinite().logical_not().to_kind(Kind::Float);
+        self.optimizer.step(&gradients, &norm, &skip, (settings.lr, settings.update))?;
+        self.ema.update_unless(settings.tau, &skip)?;
         drop(gradients);
         self.optimizer.clear_gradients()?;
-        Ok(StepReport { loss, grad_norm, updated, observed })
+        let numbers = [loss, norm, 1.0 - skip].map(|number| number.to_kind(Kind::Double));
+        Ok(QueuedStep { numbers_3: Tensor::stack(&numbers, 0), observed })
     }
 
     /// The loss, and its gradient added to that of the student's parameters.
@@ -242,12 +294,12 @@ impl Learner {
         for (index, batch) in batches.iter().enumerate() {
             let place = [settings.seed, settings.update, index as u64];
             let pass = Pass::Train { key: seed::mix(&place), recompute: settings.recompute };
-            let observe = settings.observe && index + 1 == batches.len();
-            let forward =
-                || autocast::with(device, settings.precision, || self.loss_of(batch, pass, observe));
+            let view =
+                View { frozen: settings.tau == 1.0, observe: settings.observe && index + 1 == batches.len() };
+            let forward = || autocast::with(device, settings.precision, || self.loss_of(batch, pass, view));
             let (loss, seen) = seed::seeded(&place, forward)??;
             let loss = loss / hidden as f64;
-            loss.backward();
+            loss.f_backward()?;
             losses.push(loss.detach());
             observed = seen;
         }
@@ -255,34 +307,38 @@ impl Learner {
     }
 
     /// The loss summed over the hidden positions of one batch.
-    fn loss_of(&self, batch: &MaskedBatch, pass: Pass, observe: bool) -> Result<(Tensor, Option<Observed>)> {
+    fn loss_of(&self, batch: &MaskedBatch, pass: Pass, view: View) -> Result<(Tensor, Option<Observed>)> {
         let Student { network, head } = &self.student;
         let features = network.front_end.features(&batch.input)?;
 
-        // The teacher: the whole input, its top K layers, no gradient.
-        let (teacher_layers_bld, targets_bld) = no_grad(|| self.targets_of(batch, &features.detach()))?;
-        let width = targets_bld.size()[2];
-        let targets_md = targets_bld.view([-1, width]).index_select(0, &batch.hidden_m);
+        // The teacher: the whole input, its top K layers, no gradient. What nobody looks at is dropped at once.
+        let teacher = inference::with(|| self.targets_of(batch, &features.detach(), view.frozen))??;
+        let width = teacher.targets_bld.size()[2];
+        let targets_md = teacher.targets_bld.view([-1, width]).index_select(0, &batch.hidden_m);
+        let teacher = view.observe.then_some(teacher);
 
         // The student: the masked input, its last layer at the hidden positions.
         let (features, hidden) = match &batch.student_input {
             None => (features, Some(Hidden { mask_bl: &batch.mask_bl })),
-            Some(masked) => (network.front_end.features(masked)?, None),
+            Some(masked) => {
+                drop(features);
+                (network.front_end.features(masked)?, None)
+            }
         };
         let tokens = network.front_end.tokens(&features, hidden, batch.padding_bl.as_ref(), pass)?;
         let rows_m = token_rows(&batch.hidden_m, batch.mask_bl.size()[1], tokens.extra);
         let mut student_blocks = Vec::new();
         let mut keep = |index, block: Tensor| student_blocks.push((index, block));
-        let watch: Option<&mut dyn FnMut(usize, Tensor)> = if observe { Some(&mut keep) } else { None };
+        let watch: Option<&mut dyn FnMut(usize, Tensor)> = if view.observe { Some(&mut keep) } else { None };
         let last_md = network.transformer.encode(&tokens, Wanted::Rows(&rows_m), pass, watch)?;
         let predictions_md = head.forward(&last_md);
 
         let loss = self.loss.sum(&predictions_md, &targets_md)?;
-        let observed = observe.then(|| Observed {
-            targets_bld,
+        let observed = teacher.map(|teacher| Observed {
+            targets_bld: teacher.targets_bld,
             targets_md,
             predictions_md: predictions_md.detach(),
-            teacher_layers_bld,
+            teacher_layers_bld: teacher.layers_bld,
             features: features.detach(),
             student_blocks,
             padding_bl: batch.padding_bl.as_ref().map(Tensor::shallow_clone),
@@ -290,12 +346,15 @@ impl Learner {
         Ok((loss, observed))
     }
 
-    /// The teacher's top layers at all input positions, and the targets made of them.
-    fn targets_of(&self, batch: &MaskedBatch, student_features: &Tensor) -> Result<(Vec<Tensor>, Tensor)> {
+    /// The teacher's top layers at all input positions, and the targets made of them. A frozen teacher shares nothing
+    /// that the student learns.
+    fn targets_of(&self, batch: &MaskedBatch, student_features: &Tensor, frozen: bool) -> Result<Seen> {
         let Network { front_end, transformer, .. } = &self.teacher;
         let features = match self.averaged {
-            Averaged::Transformer | Averaged::TransformerAndPositions => student_features.shallow_clone(),
-            Averaged::All => front_end.features(&batch.input)?,
+            Averaged::Transformer | Averaged::TransformerAndPositions if !frozen => {
+                student_features.shallow_clone()
+            }
+            _ => front_end.features(&batch.input)?,
         };
         let padding_bl = match self.teacher_sees {
             TeacherSees::All => batch.padding_bl.as_ref().map(Tensor::shallow_clone),
@@ -311,7 +370,7 @@ impl Learner {
             .map(|layer| layer.narrow(1, tokens.extra, positions))
             .collect();
         let targets_bld = self.targets.targets(&layers_bld)?;
-        Ok((layers_bld, targets_bld))
+        Ok(Seen { layers_bld, targets_bld })
     }
 }
 

@@ -8,11 +8,11 @@ use crate::recipes::LearnerConfig;
 use crate::step::{Averaged, Learner, MaskedBatch, StepSettings, token_rows};
 use d2v_encoders::Hidden;
 use d2v_targets::TargetRule;
-use d2v_torch::{autocast, cuda, foreach, seed};
+use d2v_torch::{autocast, cuda, foreach, inference, seed};
 use d2v_transformer::{Pass, Wanted};
 use serde::Serialize;
 use std::time::Instant;
-use tch::{Device, Tensor, no_grad};
+use tch::{Device, Kind, Tensor};
 
 /// A part of the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -30,9 +30,9 @@ pub enum Part {
     HeadAndLoss,
     /// The backward pass.
     Backward,
-    /// Gradient norm, reading loss and norm back, clipping.
-    Clip,
-    /// AdamW.
+    /// The gradient's norm.
+    Norm,
+    /// Clipping and AdamW.
     Optimizer,
     /// The moving average.
     Ema,
@@ -47,7 +47,7 @@ impl Part {
         Part::Student,
         Part::HeadAndLoss,
         Part::Backward,
-        Part::Clip,
+        Part::Norm,
         Part::Optimizer,
         Part::Ema,
     ];
@@ -61,8 +61,8 @@ impl Part {
             Part::Student => "student forward",
             Part::HeadAndLoss => "head, loss",
             Part::Backward => "backward",
-            Part::Clip => "norm, clip",
-            Part::Optimizer => "optimizer",
+            Part::Norm => "gradient norm",
+            Part::Optimizer => "clip, optimizer",
             Part::Ema => "moving average",
         }
     }
@@ -111,18 +111,17 @@ pub fn timed_step(
     watch.lap(Part::Backward);
 
     let gradients = learner.optimizer.gradients();
-    let loss = loss.double_value(&[]);
-    let norm = foreach::global_norm(&gradients)?.double_value(&[]);
-    learner.optimizer.clip(&gradients, norm)?;
-    watch.lap(Part::Clip);
-    learner.optimizer.step(&gradients, settings.lr)?;
+    let norm = foreach::global_norm(&gradients)?;
+    let skip = (&loss + &norm).isfinite().logical_not().to_kind(Kind::Float);
+    watch.lap(Part::Norm);
+    learner.optimizer.step(&gradients, &norm, &skip, (settings.lr, settings.update))?;
     watch.lap(Part::Optimizer);
-    learner.ema.update(settings.tau)?;
+    learner.ema.update_unless(settings.tau, &skip)?;
     watch.lap(Part::Ema);
     drop(gradients);
     learner.optimizer.clear_gradients()?;
     watch.lap(Part::Optimizer);
-    Ok((loss, watch.times_ms))
+    Ok((loss.double_value(&[]), watch.times_ms))
 }
 
 /// The loss summed over the hidden positions.
@@ -137,7 +136,7 @@ fn loss_of(
     let student = &learner.student.network;
     let features = student.front_end.features(&batch.input)?;
     watch.lap(Part::FrontEnd);
-    let targets_md = no_grad(|| -> Result<Tensor> {
+    let targets_bld = inference::with(|| -> Result<Tensor> {
         let teacher = &learner.teacher;
         let features = match config.averaged {
             Averaged::Transformer | Averaged::TransformerAndPositions => features.detach(),
@@ -152,10 +151,11 @@ fn loss_of(
         let positions = batch.mask_bl.size()[1];
         let layers_bld: Vec<Tensor> =
             layers.into_iter().map(|layer| layer.narrow(1, tokens.extra, positions)).collect();
-        let targets_bld = rule.targets(&layers_bld)?;
-        let width = targets_bld.size()[2];
-        Ok(targets_bld.view([-1, width]).index_select(0, &batch.hidden_m))
-    })?;
+        Ok(rule.targets(&layers_bld)?)
+    })??;
+    let width = targets_bld.size()[2];
+    let targets_md = targets_bld.view([-1, width]).index_select(0, &batch.hidden_m);
+    drop(targets_bld);
     watch.lap(Part::Targets);
     let hidden = Hidden { mask_bl: &batch.mask_bl };
     let tokens = student.front_end.tokens(&features, Some(hidden), batch.padding_bl.as_ref(), pass)?;

@@ -124,16 +124,16 @@ impl Block {
         let (samples, positions) = (size[0], size[1]);
         let sample_m = rows_m.map(|rows| rows.divide_scalar_mode(positions, "floor"));
         // x + DropPath(scale · dropout(branch)), in one kernel where anything is scaled.
-        let add = |x: &Tensor, branch: &Branch, number: usize| {
+        let add = |x: &Tensor, branch: &Branch, number: usize| -> Result<Tensor> {
             let unscaled = pass.dropout(branch.unscaled.shallow_clone(), self.dropout);
             let place = BranchPlace { block: self.index, branch: number, samples };
-            let kept = pass.kept_paths(self.drop_path, place, x, sample_m.as_ref());
-            match (&branch.scale, kept) {
+            let kept = pass.kept_paths(self.drop_path, place, x, sample_m.as_ref())?;
+            Ok(match (&branch.scale, kept) {
                 (Some(scale), Some(kept)) => x.addcmul(&unscaled, &(kept * scale)),
                 (Some(scale), None) => x.addcmul(&unscaled, scale),
                 (None, Some(kept)) => x.addcmul(&unscaled, &kept),
                 (None, None) => x + unscaled,
-            }
+            })
         };
         let (scale1, scale2) = self.scales.as_ref().map_or((None, None), |(one, two)| (Some(one), Some(two)));
         let x = match rows_m {
@@ -144,17 +144,17 @@ impl Block {
             BlockOrder::PreNorm => {
                 let attention = self.attention.forward(&self.norm1.forward(x_bld), mask, rows_m, pass)?;
                 let attention = Branch::new(attention, scale1);
-                let x = add(&x, &attention, 0);
+                let x = add(&x, &attention, 0)?;
                 let feed_forward = self.feed_forward.forward(&self.norm2.forward(&x), pass)?;
                 let feed_forward = Branch::new(feed_forward, scale2);
-                let out = add(&x, &feed_forward, 1);
+                let out = add(&x, &feed_forward, 1)?;
                 Ok(BlockOutput { attention, feed_forward, residual: out.shallow_clone(), out })
             }
             BlockOrder::PostNorm => {
                 let attention = Branch::new(self.attention.forward(x_bld, mask, rows_m, pass)?, scale1);
-                let x = self.norm1.forward(&add(&x, &attention, 0));
+                let x = self.norm1.forward(&add(&x, &attention, 0)?);
                 let feed_forward = Branch::new(self.feed_forward.forward(&x, pass)?, scale2);
-                let residual = add(&x, &feed_forward, 1);
+                let residual = add(&x, &feed_forward, 1)?;
                 Ok(BlockOutput { attention, feed_forward, out: self.norm2.forward(&residual), residual })
             }
         }

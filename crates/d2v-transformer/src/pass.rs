@@ -1,7 +1,9 @@
 //! Training or evaluation, and the randomness of a training pass.
 
+use crate::Result;
 use d2v_torch::attention::Dropout;
 use d2v_torch::seed::{mix, unit};
+use d2v_torch::upload::queued;
 use tch::Tensor;
 
 /// How the network is run.
@@ -54,29 +56,31 @@ impl Pass {
     ///
     /// Drawn on the host from the pass's key, the block and which of its branches it is, so that neither other
     /// threads nor the kind of device change it. Shape `[B, 1, 1]`, or `[M, 1]` with `sample_m`, the sample of each
-    /// chosen row.
+    /// chosen row. A device is not waited for.
+    ///
+    /// # Errors
+    /// If the device's memory is exhausted.
     pub(crate) fn kept_paths(
         self,
         rate: f64,
         place: BranchPlace,
         like: &Tensor,
         sample_m: Option<&Tensor>,
-    ) -> Option<Tensor> {
-        let Pass::Train { key, .. } = self else { return None };
+    ) -> Result<Option<Tensor>> {
+        let Pass::Train { key, .. } = self else { return Ok(None) };
         if rate == 0.0 {
-            return None;
+            return Ok(None);
         }
         let factor = |sample: i64| {
             let draw = unit(&[key, place.block as u64, place.branch as u64, sample as u64]);
             if draw < rate { 0.0 } else { (1.0 / (1.0 - rate)) as f32 }
         };
         let kept: Vec<f32> = (0..place.samples).map(factor).collect();
-        // Not waited for: the copy is read behind it on the same stream.
-        let kept_b = Tensor::from_slice(&kept).to_device_(like.device(), like.kind(), true, false);
-        Some(match sample_m {
+        let kept_b = queued(&Tensor::from_slice(&kept).to_kind(like.kind()), like.device())?;
+        Ok(Some(match sample_m {
             Some(sample_m) => kept_b.index_select(0, sample_m).unsqueeze(-1),
             None => kept_b.view([-1, 1, 1]),
-        })
+        }))
     }
 }
 
@@ -103,7 +107,7 @@ mod tests {
     }
 
     fn kept(pass: Pass, rate: f64, place: BranchPlace, sample_m: Option<&Tensor>) -> Option<Tensor> {
-        pass.kept_paths(rate, place, &Tensor::zeros([1], HOST), sample_m)
+        pass.kept_paths(rate, place, &Tensor::zeros([1], HOST), sample_m).unwrap()
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::step_parts::{Part, PartTimes, mean_parts, timed_step};
 use crate::step_timing::{StepTiming, Workload, set_deterministic, settings, time_steps};
 use anyhow::Context;
 use clap::{Args as ClapArgs, ValueEnum};
+use d2v_torch::sdpa::{self, Kernel};
 use d2v_transformer::Size;
 use serde::Serialize;
 use tch::{Device, Kind};
@@ -65,6 +66,10 @@ pub struct Args {
     /// Make the inside of the student's blocks again in the backward pass (`train.recompute_blocks`).
     #[arg(long)]
     pub recompute: bool,
+    /// The one kernel of libtorch's attention that is allowed, to compare them on CUDA; without it the fastest that suits.
+    /// f32 on the CPU has a kernel of its own.
+    #[arg(long, value_enum, value_name = "KERNEL")]
+    pub attention: Option<AttentionKernel>,
     /// Also where the time goes, measured in further steps.
     #[arg(long)]
     pub parts: bool,
@@ -140,6 +145,30 @@ impl From<PrecisionName> for Precision {
     }
 }
 
+/// [`Kernel`] by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AttentionKernel {
+    /// Flash attention; takes no bias on CUDA.
+    Flash,
+    /// Memory-efficient; takes a bias.
+    Efficient,
+    /// cuDNN's.
+    Cudnn,
+    /// Products and softmax one by one.
+    Math,
+}
+
+impl From<AttentionKernel> for Kernel {
+    fn from(name: AttentionKernel) -> Kernel {
+        match name {
+            AttentionKernel::Flash => Kernel::Flash,
+            AttentionKernel::Efficient => Kernel::Efficient,
+            AttentionKernel::Cudnn => Kernel::Cudnn,
+            AttentionKernel::Math => Kernel::Math,
+        }
+    }
+}
+
 /// What is printed as JSON; keys as in the PyTorch program.
 #[derive(Debug, Serialize)]
 struct Outcome {
@@ -182,7 +211,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
     }
     args.shape.apply(&mut config)?;
-    let outcome = measure(args, &config)?;
+    let outcome = match args.attention {
+        Some(kernel) => sdpa::with(kernel.into(), || measure(args, &config))??,
+        None => measure(args, &config)?,
+    };
     if args.json {
         // One line, as the program it is compared with prints it.
         print(&(serde_json::to_string(&outcome)? + "\n"))?;
