@@ -8,7 +8,7 @@ use crate::checkout::Checkout;
 use crate::{child, setup};
 
 /// The crates that anyone can use without libtorch; they are kept ready for publication.
-const CRATES_WITHOUT_LIBTORCH: [&str; 2] = ["d2v-masking", "d2v-data"];
+pub(crate) const CRATES_WITHOUT_LIBTORCH: [&str; 3] = ["d2v-masking", "d2v-data", "d2v-weights"];
 
 /// Runs all checks, the cheapest first, goes on after a failure, and lists the failures at the end.
 ///

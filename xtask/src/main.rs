@@ -16,6 +16,7 @@ mod pretrain;
 mod bench;
 mod ci;
 mod doctor;
+mod examples;
 mod lint;
 mod test;
 
@@ -82,12 +83,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
     },
-    /// Run the tests; arguments go to `cargo test`.
+    /// Run the tests; arguments go to `cargo test`. Without any, the examples of the crates without libtorch too.
     #[command(after_help = "Examples:
   cargo xtask test                             every test of every crate
   cargo xtask test -p d2v-masking              the tests of one crate
   cargo xtask test -p d2v-train -- resume      the tests whose name contains `resume`
-  PROPTEST_CASES=10000 cargo xtask test        every law on 10,000 cases")]
+  PROPTEST_CASES=10000 cargo xtask test        every law on 10,000 cases instead of 24 to 256")]
     Test {
         /// Arguments of `cargo test`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]

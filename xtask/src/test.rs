@@ -1,4 +1,4 @@
-//! `cargo xtask test`: all tests, and one line at the end that says how it went.
+//! `cargo xtask test`: all tests and examples, and one line at the end that says how it went.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
@@ -8,9 +8,10 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::checkout::Checkout;
-use crate::{child, setup};
+use crate::{child, examples, setup};
 
-/// Runs `cargo test` on the workspace, or on the packages that the arguments name.
+/// Runs `cargo test` on the workspace, or on the packages that the arguments name; without arguments, then the examples of
+/// the crates without libtorch.
 ///
 /// Tests are built in the release profile: what torch-sys, tch and the other dependencies take to compile is
 /// shared with the program, and the numeric tests run at full speed.
@@ -39,8 +40,13 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[OsString]) -> Result<ExitCod
         tally.read(&line);
     }
     let status = cargo.wait().context("cannot wait for cargo")?;
+    let (ran, failed) = if arguments.is_empty() { examples::run(checkout)? } else { (0, Vec::new()) };
+    if ran > 0 {
+        let names = if failed.is_empty() { "none".to_owned() } else { failed.join(", ") };
+        writeln!(out, "\n{ran} examples ran; failed: {names}").context("cannot write to standard output")?;
+    }
     let seconds = started.elapsed().as_secs();
-    let (verdict, code) = if status.success() {
+    let (verdict, code) = if status.success() && failed.is_empty() {
         ("All tests passed.", ExitCode::SUCCESS)
     } else {
         ("Not all tests passed; the failures are listed above.", ExitCode::FAILURE)

@@ -69,8 +69,16 @@ fn batches(data: Arc<dyn Dataset>, config: LoaderConfig, start: Cursor, count: u
     Loader::new(data, config, start).unwrap().take(count).map(Result::unwrap).collect()
 }
 
+/// 24 cases, or as many as the environment asks for.
+fn cases() -> ProptestConfig {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default(),
+        None => ProptestConfig::with_cases(24),
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(cases())]
 
     #[test]
     fn threads_and_queue_change_nothing(len in 5_usize..60, batch_size in 1_usize..6, threads in 2_usize..6, queue in 1_usize..6, seed: u64) {

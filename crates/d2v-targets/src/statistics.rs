@@ -116,6 +116,7 @@ fn read<const N: usize>(scalars: [&Tensor; N]) -> [f64; N] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::ProptestConfig;
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::SeedableRng;
     use rand_distr::{Distribution, StandardNormal};
@@ -128,6 +129,14 @@ mod tests {
         let count = size.iter().product::<i64>() as usize;
         let values: Vec<f64> = StandardNormal.sample_iter(rng).take(count).collect();
         Tensor::from_slice(&values).reshape(size)
+    }
+
+    /// 64 cases, or as many as the environment asks for.
+    pub(super) fn cases() -> ProptestConfig {
+        match std::env::var_os("PROPTEST_CASES") {
+            Some(_) => ProptestConfig::default(),
+            None => ProptestConfig::with_cases(64),
+        }
     }
 
     #[test]

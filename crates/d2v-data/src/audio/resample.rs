@@ -197,8 +197,16 @@ mod tests {
         assert!(RateChange::new("test", 0, 16_000).is_err());
     }
 
+    /// 24 cases, or as many as the environment asks for.
+    fn cases() -> ProptestConfig {
+        match std::env::var_os("PROPTEST_CASES") {
+            Some(_) => ProptestConfig::default(),
+            None => ProptestConfig::with_cases(24),
+        }
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
+        #![proptest_config(cases())]
         /// Parts on the grid equal the same parts of the whole within 1e-4 of a signal within [-1, 1].
         #[test]
         fn parts_fit_together(pair in 0_usize..4, first in 1_u64..20, seed: u32) {

@@ -27,24 +27,20 @@ with open(sys.argv[1]) as file:
 
 chosen = {"spans": {}, "blocks_v2_line": {}, "blocks_v2_grid": {}, "blocks": {}, "tokens": {}, "random": {}}
 for name, entry in reference["audio_v1_spans"].items():
-    if "T750" in name:
-        continue
     chosen["spans"][name] = {
         "setting": entry["setting"],
         "masked_fraction": moments(entry["masked_fraction"]),
         "runs_per_row": moments(entry["runs_per_row"]),
-        "position_rate": rates(entry["position_rate"] or {}, ("0", "1", "5", "50", "250", "98", "99", "498")),
+        "position_rate": rates(entry["position_rate"] or {}, ("0", "1", "5", "50", "249", "375", "98", "99", "498", "749")),
         "masked_run_length": runs(entry["masked_run_length"]),
     }
 for name, entry in reference["audio_v2_blocks"].items():
-    if "T499" not in name:
-        continue
     chosen["blocks_v2_line"][name] = {
         "setting": entry["setting"],
         "masked_count": moments(entry["masked_count"]),
         "fraction_as_laid": moments(entry["before_count_is_fixed"]["masked_fraction"]),
         "runs_per_row": moments(entry["runs_per_row"]),
-        "position_rate": rates(entry["position_rate"], ("0", "1", "2", "250", "498")),
+        "position_rate": rates(entry["position_rate"], ("0", "1", "2", "50", "249", "375", "99", "498", "749")),
         "masked_run_length": runs(entry["masked_run_length"]),
     }
 for name, entry in reference["image_v2_blocks"].items():
@@ -52,6 +48,7 @@ for name, entry in reference["image_v2_blocks"].items():
         "setting": entry["setting"],
         "fraction_as_laid": moments(entry["before_count_is_fixed"]["masked_fraction"]),
         "equal_neighbours": moments(entry["equal_neighbours"]),
+        "visible_3x3_windows": moments(entry["fully_visible_3x3_windows_per_row"]),
         "cell_rate": entry["cell_rate"],
         "rows": entry["rows"],
     }

@@ -82,21 +82,22 @@ proptest! {
 
     #[test]
     fn blocks_of_v2_as_laid_are_windows_around_centres(
-        mask_prob in 0.1..0.6, mask_length in 2..6usize, height in 6..16usize, width in 6..16usize, key in key(),
+        covered in 0.1..0.6, inverse in any::<bool>(), mask_length in 2..6usize,
+        height in 6..16usize, width in 6..16usize, key in key(),
     ) {
-        let config = BlocksV2Config {
-            mask_prob, mask_length, inverse: false, count: BlockCount::AsLaid, ..Default::default()
-        };
+        let mask_prob = if inverse { 1.0 - covered } else { covered };
+        let config =
+            BlocksV2Config { mask_prob, mask_length, inverse, count: BlockCount::AsLaid, ..Default::default() };
         let sampler = BlocksV2::new(config.clone()).unwrap();
         let cells = height * width;
-        let share = mask_prob + config.mask_prob_adjust;
+        let share = covered + config.mask_prob_adjust;
         for (positions, sides, dims) in [
             (Positions::Grid { height, width }, (mask_length, mask_length), (height, width)),
             (Positions::Line { len: cells }, (1, mask_length), (1, cells)),
         ] {
-            let row = match sampler.sample_row(positions, cells, key) {
-                Ok(row) => row,
-                // Windows may happen to cover a small grid wholly, which is refused.
+            let row: Vec<bool> = match sampler.sample_row(positions, cells, key) {
+                Ok(row) => row.into_iter().map(|hidden| hidden != inverse).collect(),
+                // Windows may happen to cover a small grid wholly or, inverse, be none: both are refused.
                 Err(Error::NothingVisible { .. }) => continue,
                 Err(error) => return Err(TestCaseError::fail(error.to_string())),
             };

@@ -88,6 +88,25 @@ proptest! {
         prop_assert_eq!(sampler.sample_row(positions, positions.len(), key).unwrap(), mask.row(0));
     }
 
+    /// Equal counts make a row depend on which rows it is drawn with, and on nothing else.
+    #[test]
+    fn masks_of_equal_counts_are_a_function_of_their_batchs_keys(
+        config in spans_config(), fill in any::<bool>(), key in key(), rows in 1..9usize, turn in 0..9usize,
+    ) {
+        let equal_counts =
+            if fill { EqualCounts::FillToMost { hide_padding: false } } else { EqualCounts::CutToFewest {} };
+        let sampler = MaskConfig::Spans(SpansConfig { equal_counts, ..config }).build().unwrap();
+        let line = Positions::Line { len: 150 };
+        let keys = batch_keys(key, rows);
+        let mask = sampler.sample_batch(line, None, &keys).unwrap();
+        prop_assert_eq!(&sampler.sample_batch(line, None, &keys).unwrap(), &mask);
+        prop_assert_eq!(counts(&mask), vec![mask.hidden_count(0); rows]);
+        // The same rows in another order.
+        let order: Vec<usize> = (0..rows).map(|row| (row + turn) % rows).collect();
+        let turned: Vec<MaskKey> = order.iter().map(|&row| keys[row]).collect();
+        prop_assert_eq!(sampler.sample_batch(line, None, &turned).unwrap(), mask.select_rows(&order).unwrap());
+    }
+
     #[test]
     fn padding_is_never_hidden(padding in ragged(5, 60), spans in spans_config(), key in key()) {
         let keys = batch_keys(key, padding.rows());

@@ -1,14 +1,88 @@
 //! Laws of the token masks.
 
 use d2v_masking::{
-    Fate, Mask, MaskConfig, Positions, SpecialTokens, TokenCorruptor, TokensConfig, Vocabulary,
+    Fate, Mask, MaskConfig, MaskKey, MaskRefresh, Positions, SpecialTokens, TokenCorruptor, TokensConfig,
+    Vocabulary,
 };
 use proptest::prelude::*;
 
 use crate::{cases, key};
 
+/// Settings under which any share of tokens is chosen, shown, replaced and kept.
+fn tokens_config() -> impl Strategy<Value = TokensConfig> {
+    let special_tokens = prop_oneof![Just(SpecialTokens::Exempt), Just(SpecialTokens::Maskable)];
+    (0.0..=1.0, 1..5usize, 0.0..=0.5, 0.0..=0.5, special_tokens).prop_map(
+        |(mask_prob, span_length, leave_prob, random_prob, special_tokens)| TokensConfig {
+            mask_prob,
+            span_length,
+            leave_prob,
+            random_prob,
+            special_tokens,
+            ..TokensConfig::default()
+        },
+    )
+}
+
+/// Ids of which some are special, and where words begin.
+fn sentence() -> impl Strategy<Value = (Vec<u32>, Vec<bool>)> {
+    let token = (prop_oneof![1 => 0..4u32, 9 => 4..99u32], prop::bool::weighted(0.4));
+    prop::collection::vec(token, 1..120).prop_map(|tokens| tokens.into_iter().unzip())
+}
+
 proptest! {
     #![proptest_config(cases())]
+
+    /// Words share one fate, special tokens are words of their own, and shares are of words.
+    #[test]
+    fn whole_words_are_chosen_and_shown_as_one(
+        config in tokens_config(), (ids, starts) in sentence(), key in key(),
+    ) {
+        let vocabulary = Vocabulary::new(100, 99, &[0, 1, 2, 3]).unwrap();
+        let special = |position: usize| vocabulary.is_special(ids[position]);
+        let exempt = config.special_tokens == SpecialTokens::Exempt;
+        let config = TokensConfig { whole_words: true, ..config };
+        let corruptor = TokenCorruptor::new(config.clone(), vocabulary.clone()).unwrap();
+        let seen = corruptor.corrupt(&ids, Some(&starts), key).unwrap();
+        let (mut words, mut chosen_words) = (0, 0);
+        for position in 0..ids.len() {
+            let begins = position == 0 || starts[position] || special(position) || special(position - 1);
+            let (fate, shown) = (seen.fates[position], seen.ids[position]);
+            if begins {
+                words += usize::from(!(exempt && special(position)));
+                chosen_words += usize::from(fate != Fate::Untouched);
+            } else {
+                prop_assert_eq!(fate, seen.fates[position - 1], "position {}", position);
+            }
+            match fate {
+                Fate::Untouched | Fate::Kept => prop_assert_eq!(shown, ids[position]),
+                Fate::Masked => prop_assert_eq!(shown, vocabulary.mask_id()),
+                Fate::Replaced => prop_assert!(!vocabulary.is_special(shown)),
+            }
+            prop_assert!(fate == Fate::Untouched || !exempt || !special(position));
+        }
+        let spans = config.mask_prob * words as f64 / config.span_length as f64;
+        prop_assert!(chosen_words <= spans.ceil() as usize * config.span_length, "{} of {}", chosen_words, words);
+        if config.span_length == 1 {
+            prop_assert!(chosen_words >= spans.floor() as usize, "{} of {}", chosen_words, words);
+        }
+        prop_assert_eq!(corruptor.corrupt(&ids, Some(&starts), key).unwrap(), seen);
+    }
+
+    /// Dynamic masks change with every epoch, static ones come back after as many as there are copies.
+    #[test]
+    fn masks_change_between_epochs_as_configured(copies in 2..20u64, key in key()) {
+        let ids: Vec<u32> = (0..200).map(|token| 4 + token % 95).collect();
+        let draw = |refresh, epoch| {
+            let config = TokensConfig { refresh, ..TokensConfig::default() };
+            let corruptor = TokenCorruptor::new(config, Vocabulary::new(100, 99, &[0, 1, 2, 3]).unwrap());
+            corruptor.unwrap().corrupt(&ids, None, MaskKey { epoch, ..key }).unwrap()
+        };
+        let MaskKey { epoch, .. } = key;
+        prop_assert_ne!(draw(MaskRefresh::Dynamic {}, epoch), draw(MaskRefresh::Dynamic {}, epoch + copies));
+        let fixed = MaskRefresh::Static { copies };
+        prop_assert_eq!(draw(fixed, epoch), draw(fixed, epoch + copies));
+        prop_assert_ne!(draw(fixed, epoch), draw(fixed, epoch + 1));
+    }
 
     #[test]
     fn the_bert_recipe_keeps_its_laws(words in 1..200u32, key in key(), exempt in any::<bool>()) {

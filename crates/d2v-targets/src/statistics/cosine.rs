@@ -95,7 +95,7 @@ mod tests {
     use proptest::prelude::*;
     use tch::Device;
 
-    use super::super::tests::normal;
+    use super::super::tests::{cases, normal};
     use super::*;
 
     const F64: (Kind, Device) = (Kind::Double, Device::Cpu);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(cases())]
 
         #[test]
         fn cosines_ignore_scale_and_rotation(seed in 0u64..1_000_000, exponent in -200i32..200) {

@@ -48,7 +48,7 @@ mod tests {
     use proptest::prelude::*;
     use tch::Device;
 
-    use super::super::tests::normal;
+    use super::super::tests::{cases, normal};
     use super::*;
 
     const F32: (Kind, Device) = (Kind::Float, Device::Cpu);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(cases())]
 
         #[test]
         fn a_teacher_moved_by_a_part_of_the_student_is_that_far(seed in 0u64..1_000_000, part in 0.0f64..2.0) {

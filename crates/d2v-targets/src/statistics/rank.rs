@@ -93,7 +93,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::tests::normal;
+    use super::super::tests::{cases, normal};
     use super::*;
 
     fn check_rank(what: &str, x_nd: &Tensor, want: f64, tolerance: f64) {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(cases())]
 
         #[test]
         fn a_planted_rank_is_found(

@@ -93,7 +93,7 @@ mod tests {
 
     use crate::{LossKind, LossScale};
 
-    use super::super::tests::normal;
+    use super::super::tests::{cases, normal};
     use super::*;
 
     fn check_near(what: &str, got: f64, want: f64, tolerance: f64) {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(cases())]
 
         #[test]
         fn shares_ignore_scale_shift_and_rotation(

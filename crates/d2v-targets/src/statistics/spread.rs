@@ -48,7 +48,7 @@ mod tests {
     use proptest::prelude::*;
     use tch::{Device, Kind};
 
-    use super::super::tests::normal;
+    use super::super::tests::{cases, normal};
     use super::*;
 
     fn check_near(what: &str, got: f64, want: f64, tolerance: f64) {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(cases())]
 
         #[test]
         fn spread_follows_scale_and_ignores_shift(

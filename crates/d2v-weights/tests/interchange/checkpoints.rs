@@ -69,8 +69,8 @@ fn objects_are_named_and_not_made() {
     assert!(error.starts_with("cfg.model is a Python object made by argparse.Namespace"), "{error}");
     let error = file.keys(&["cfg", "model"]).unwrap_err().to_string();
     assert!(error.contains("argparse.Namespace"), "{error}");
-    let error = file.keys(&["cfg", "modell"]).unwrap_err().to_string();
-    assert!(error.starts_with("cfg.modell is absent"), "{error}");
+    let error = file.keys(&["cfg", "nothing"]).unwrap_err().to_string();
+    assert!(error.starts_with("cfg.nothing is absent"), "{error}");
 }
 
 #[test]

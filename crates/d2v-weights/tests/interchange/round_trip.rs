@@ -99,8 +99,15 @@ fn model(description: Description, seed: u32) -> HfModel {
     HfModel { description, tensors, companions }
 }
 
+/// 64 cases, or as many as the environment asks for.
+fn cases() -> ProptestConfig {
+    let cases =
+        if std::env::var_os("PROPTEST_CASES").is_some() { ProptestConfig::default().cases } else { 64 };
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases())]
 
     #[test]
     fn export_then_import_is_identity(

@@ -1,9 +1,4 @@
-//! Our samplers against measured statistics of the reference's, and against figures computed from their definitions.
-//!
-//! Every bound is five standard errors, ours and the reference's added in quadrature; `golden/README.md` says where the
-//! reference's numbers come from. Keys are fixed, so a test that passes once passes always.
-
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+//! Against the reference's own statistics: `golden/README.md` says where they come from.
 
 use std::sync::LazyLock;
 
@@ -14,73 +9,13 @@ use d2v_masking::{
 use rand::RngExt;
 use serde_json::Value;
 
+use crate::{Estimate, check, keys, rate_at, sample};
+
 static REFERENCE: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(include_str!("golden/reference.json")).unwrap());
+    LazyLock::new(|| serde_json::from_str(include_str!("../golden/reference.json")).unwrap());
 
 /// Rows of a batch in the reference's settings for speech.
 const BATCH: usize = 8;
-
-/// A mean or a rate with its standard error.
-#[derive(Debug, Clone, Copy)]
-struct Estimate {
-    value: f64,
-    se: f64,
-}
-
-impl Estimate {
-    /// The mean of independent observations.
-    fn mean(observations: impl IntoIterator<Item = f64>) -> Self {
-        let all: Vec<f64> = observations.into_iter().collect();
-        let n = all.len() as f64;
-        let value = all.iter().sum::<f64>() / n;
-        let variance = all.iter().map(|x| (x - value).powi(2)).sum::<f64>() / (n - 1.0);
-        Self { value, se: (variance / n).sqrt() }
-    }
-
-    /// The rate of `hits` in `n` independent trials. The variance is that of (hits + 1) / (n + 2), so that no trial's
-    /// failing or succeeding does not stand for certainty.
-    fn rate(hits: usize, n: usize) -> Self {
-        let p = (hits as f64 + 1.0) / (n as f64 + 2.0);
-        Self { value: hits as f64 / n as f64, se: (p * (1.0 - p) / n as f64).sqrt() }
-    }
-
-    fn of_reference(entry: &Value) -> Self {
-        match entry {
-            Value::Array(pair) => Self { value: pair[0].as_f64().unwrap(), se: pair[1].as_f64().unwrap() },
-            _ => Self { value: entry["mean"].as_f64().unwrap(), se: entry["mean_se"].as_f64().unwrap() },
-        }
-    }
-
-    /// The same with a standard error for rows that come in groups of like count.
-    fn in_groups_of(self, rows: usize) -> Self {
-        Self { se: self.se * (rows as f64).sqrt(), ..self }
-    }
-}
-
-/// Asks for agreement within five standard errors.
-#[track_caller]
-fn check(what: &str, ours: Estimate, theirs: Estimate) {
-    let bound = 5.0 * ours.se.hypot(theirs.se);
-    let gap = (ours.value - theirs.value).abs();
-    assert!(gap <= bound, "{what}: {} where the reference has {}, bound {bound}", ours.value, theirs.value);
-}
-
-/// Asks for a figure that is known to this many units of its last printed digit.
-#[track_caller]
-fn check_figure(what: &str, ours: Estimate, figure: f64, half_digit: f64) {
-    let gap = (ours.value - figure).abs();
-    let bound = 5.0 * ours.se + half_digit;
-    assert!(gap <= bound, "{what}: {} where {figure} is expected, bound {bound}", ours.value);
-}
-
-fn keys(batch: usize, rows: usize) -> Vec<MaskKey> {
-    let first = (batch * rows) as u64;
-    (0..rows as u64).map(|row| MaskKey { seed: 11, epoch: 0, sample_id: first + row, clone: 0 }).collect()
-}
-
-fn sample(config: &MaskConfig, positions: Positions, rows: usize) -> Mask {
-    config.build().unwrap().sample_batch(positions, None, &keys(0, rows)).unwrap()
-}
 
 fn setting(entry: &Value, name: &str) -> f64 {
     entry["setting"][name].as_f64().unwrap()
@@ -89,10 +24,6 @@ fn setting(entry: &Value, name: &str) -> f64 {
 fn position_rates<'a>(entry: &'a Value) -> impl Iterator<Item = (usize, Estimate)> + 'a {
     let rates = entry["position_rate"].as_object().unwrap();
     rates.iter().map(|(position, rate)| (position.parse().unwrap(), Estimate::of_reference(rate)))
-}
-
-fn rate_at(mask: &Mask, position: usize) -> Estimate {
-    Estimate::rate((0..mask.rows()).filter(|&row| mask.row(row)[position]).count(), mask.rows())
 }
 
 /// The share of maximal hidden runs that have this length.
@@ -157,18 +88,6 @@ fn spans_are_the_references() {
     }
 }
 
-#[test]
-fn channel_masks_hide_the_published_share() {
-    for (mask_prob, percent) in [(0.1, 9.7), (0.25, 22.8), (0.5, 40.1)] {
-        let config =
-            SpansConfig { equal_counts: EqualCounts::Off {}, ..SpansConfig::channels(mask_prob, 64) };
-        let mask = sample(&MaskConfig::Spans(config), Positions::Line { len: 768 }, 4000);
-        let shares = (0..mask.rows()).map(|row| 100.0 * mask.hidden_count(row) as f64 / 768.0);
-        // The figures are themselves means of draws, to a digit after the point.
-        check_figure(&format!("channels, p = {mask_prob}"), Estimate::mean(shares), percent, 0.1);
-    }
-}
-
 /// The share of neighbouring pairs, beside and below one another, with equal values.
 fn equal_neighbours(row: &[bool], side: usize) -> f64 {
     let beside =
@@ -187,6 +106,15 @@ fn check_cells(name: &str, mask: &Mask, entry: &Value, side: usize) {
     }
     let ours = Estimate::mean((0..mask.rows()).map(|row| equal_neighbours(mask.row(row), side)));
     check(&format!("{name}, equal neighbours"), ours, Estimate::of_reference(&entry["equal_neighbours"]));
+}
+
+/// How many windows of 3 x 3 are visible as a whole; they may overlap.
+fn visible_windows(row: &[bool], side: usize) -> usize {
+    let corners = (0..side - 2).flat_map(|top| (0..side - 2).map(move |left| (top, left)));
+    let visible = |&(top, left): &(usize, usize)| {
+        (top..top + 3).all(|y| row[y * side + left..y * side + left + 3].iter().all(|&hidden| !hidden))
+    };
+    corners.filter(visible).count()
 }
 
 #[test]
@@ -224,6 +152,9 @@ fn blocks_of_v2_on_grids_are_the_references() {
         };
         let mask = sample(&MaskConfig::BlocksV2(config.clone()), positions, 4000);
         check_cells(name, &mask, entry, side);
+        let windows = Estimate::mean((0..mask.rows()).map(|row| visible_windows(mask.row(row), side) as f64));
+        let theirs = Estimate::of_reference(&entry["visible_3x3_windows"]);
+        check(&format!("{name}, visible windows of 3 x 3"), windows, theirs);
         let as_laid = MaskConfig::BlocksV2(BlocksV2Config { count: BlockCount::AsLaid, ..config });
         check_as_laid(name, &sample(&as_laid, positions, 4000), entry);
     }
@@ -308,41 +239,6 @@ fn random_masks_are_the_references() {
         assert!((0..mask.rows()).all(|row| mask.visible(row).count() == kept), "{name}: {kept} kept");
         for (position, theirs) in position_rates(entry) {
             check(&format!("{name}, position {position}"), rate_at(&mask, position), theirs);
-        }
-    }
-}
-
-/// Rows of neighbouring samples, epochs and clones share no more hidden positions than rows of independent draws.
-#[test]
-fn samples_epochs_and_clones_are_independent() {
-    let key = |pair: u64| MaskKey { seed: 13, epoch: 7, sample_id: 1000 + pair, clone: 0 };
-    for (config, positions) in [
-        (MaskConfig::Blocks(BlocksConfig::default()), Positions::Grid { height: 14, width: 14 }),
-        (MaskConfig::Random(RandomConfig::default()), Positions::Line { len: 128 }),
-        (MaskConfig::BlocksV2(BlocksV2Config::audio_base()), Positions::Line { len: 128 }),
-        (MaskConfig::Tokens(TokensConfig::default()), Positions::Line { len: 128 }),
-    ] {
-        let sampler = config.build().unwrap();
-        let draw = |keys: Vec<MaskKey>| sampler.sample_batch(positions, None, &keys).unwrap();
-        let first = draw((0..2000).map(key).collect());
-        let shared = |other: &Mask| {
-            let both =
-                |row: usize| first.row(row).iter().zip(other.row(row)).filter(|(a, b)| **a && **b).count();
-            Estimate::mean((0..first.rows()).map(|row| both(row) as f64))
-        };
-        // Keys that differ in everything, far apart, stand for independence.
-        let unrelated = draw(
-            (0..2000)
-                .map(|pair| MaskKey { seed: 99, epoch: 1 << 40, sample_id: 1 << 50 | pair, clone: 5 })
-                .collect(),
-        );
-        for other in [
-            draw((0..2000).map(|pair| MaskKey { sample_id: key(pair).sample_id + 1, ..key(pair) }).collect()),
-            draw((0..2000).map(|pair| MaskKey { epoch: 8, ..key(pair) }).collect()),
-            draw((0..2000).map(|pair| MaskKey { clone: 1, ..key(pair) }).collect()),
-            draw((0..2000).map(|pair| MaskKey { seed: 14, ..key(pair) }).collect()),
-        ] {
-            check(&format!("{config:?}, shared positions"), shared(&other), shared(&unrelated));
         }
     }
 }
