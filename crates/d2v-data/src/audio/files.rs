@@ -142,23 +142,23 @@ struct Chosen {
 }
 
 fn choose(root: &str, listed: Listed, split: Split, options: &AudioOptions) -> Result<Chosen, Error> {
-    let Listed { listing: Listing { found, sources, mut ignored }, labels, has_labels } = listed;
+    let Listed { listing: Listing { found, sources, mut ignored }, names, has_labels } = listed;
     let mut files: Vec<(Found, NameParts)> = Vec::new();
     let template = match &options.labels {
         AudioLabels::Pattern { pattern, test_when } => Some(Template::new(pattern, test_when.as_ref())?),
         AudioLabels::List {} if !has_labels => {
-            let rule = "only a two-column list (.csv, .tsv, .txt) has such labels";
+            let rule = "only a list (.csv, .tsv, .txt) with a column of labels has such";
             return Err(Error::Setting { setting: "labels", value: "list".into(), rule });
         }
         AudioLabels::Auto {} | AudioLabels::Folder {} | AudioLabels::List {} => None,
     };
-    for (found, label) in found.into_iter().zip(labels) {
-        match template.as_ref().map(|template| template.read(stem(&found.path))) {
-            None => files.push((found, NameParts { label, ..NameParts::default() })),
+    for (found, of_list) in found.into_iter().zip(names) {
+        match template.as_ref().map(|template| template.read(&found.path)) {
+            None => files.push((found, of_list)),
             Some(Some(parts)) => files.push((found, parts)),
             Some(None) => {
                 ignored
-                    .add(name_of(&found.place, &found.path, &sources), "its name does not fit the pattern");
+                    .add(name_of(&found.place, &found.path, &sources), "its path does not fit the pattern");
             }
         }
     }
@@ -195,11 +195,6 @@ fn choose(root: &str, listed: Listed, split: Split, options: &AudioOptions) -> R
         }
     }
     Ok(Chosen { candidates, classes, groups, sources, ignored })
-}
-
-fn stem(path: &str) -> &str {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
 fn sorted<'a>(

@@ -129,6 +129,45 @@ fn patterns_tell_label_group_and_split() {
     assert_eq!(ann.length(0), 40);
 }
 
+/// Folders, archives and lists that say the same with the ends of their paths.
+#[test]
+fn patterns_with_folders_tell_label_and_group() {
+    let files =
+        || vec![("d/yes/ann_1.wav", level(2)), ("d/no/bob_1.wav", level(1)), ("d/no/ann_2.wav", level(3))];
+    let mut with_strays = files();
+    with_strays.extend([("d/yes/stray.wav", level(4)), ("ann_4.wav", level(5))]);
+    let root = folder(&with_strays);
+    let plain = root.path().join("all.tar");
+    std::fs::write(&plain, tar(&with_strays)).unwrap();
+    let zipped = root.path().join("all.tar.gz");
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&tar(&with_strays)).unwrap();
+    std::fs::write(&zipped, encoder.finish().unwrap()).unwrap();
+
+    let labels = AudioLabels::Pattern { pattern: "{label}/{group}_{take}".into(), test_when: None };
+    let of_pattern = AudioOptions { labels, ..options() };
+    let expected = ["no:ann:3", "no:bob:1", "yes:ann:2"];
+    for path in [root.path(), &plain, &zipped] {
+        check(path, Split::Train, &of_pattern, &expected);
+        let data = open_audio(path, Split::Train, &of_pattern).unwrap();
+        assert_eq!(data.ignored().total(), 2, "{:?}", data.ignored());
+    }
+    // Opened one level further down, the same paths are shorter and still fit.
+    check(&root.path().join("d"), Split::Train, &of_pattern, &expected);
+    let manifest = root.path().join("train.tsv");
+    std::fs::write(&manifest, ".\nd/yes/ann_1.wav\t40\nd/no/bob_1.wav\t40\nd/no/ann_2.wav\t40\n").unwrap();
+    check(&manifest, Split::Train, &of_pattern, &expected);
+    let list = root.path().join("list.csv");
+    std::fs::write(&list, "d/yes/ann_1.wav,yes,ann\nd/no/bob_1.wav,no,bob\nd/no/ann_2.wav,no,ann\n").unwrap();
+    check(&list, Split::Train, &options(), &expected);
+
+    let split = folder(&[("train/ann/yes/1.wav", level(1)), ("test/bob/yes/1.wav", level(2))]);
+    let labels = AudioLabels::Pattern { pattern: "{group}/{label}/{take}".into(), test_when: None };
+    let of_pattern = AudioOptions { labels, ..options() };
+    check(split.path(), Split::Train, &of_pattern, &["yes:ann:1"]);
+    check(split.path(), Split::Test, &of_pattern, &["yes:bob:2"]);
+}
+
 #[test]
 fn lists_and_manifests() {
     let root = folder(&yes_and_no());
