@@ -320,7 +320,10 @@ pub enum Error {
     },
 
     /// An unreadable sample for which no readable replacement turned up.
-    #[error("{name} and {tries} samples drawn to replace it are all unreadable; the data is damaged")]
+    #[error(
+        "{name} is unreadable, and so are all {tries} samples that were tried in its place; the data is damaged, \
+         repair it or leave such files out"
+    )]
     NoReplacement {
         /// The first unreadable sample.
         name: String,

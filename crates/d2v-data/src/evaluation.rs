@@ -97,6 +97,7 @@ impl Iterator for Plans {
         let is_last = end == self.order.len();
         let cursor_after =
             if is_last { Cursor { epoch: 1, batch: 0 } } else { Cursor { epoch: 0, batch: self.batch } };
-        Some(BatchPlan { cursor, cursor_after, order: Arc::clone(&self.order), positions: start..end })
+        let (order, positions) = (Arc::clone(&self.order), start..end);
+        Some(BatchPlan { cursor, cursor_after, order, positions, longest: None })
     }
 }

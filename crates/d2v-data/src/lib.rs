@@ -34,6 +34,7 @@
 
 mod dataset;
 mod error;
+mod panic_message;
 mod picture;
 mod waveform;
 

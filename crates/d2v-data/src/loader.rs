@@ -59,8 +59,9 @@ impl Default for LoaderConfig {
 /// The batches from a [`Cursor`] on are a pure function of data, seed and settings: the same bits for any number of
 /// threads, and the same whether the loader started there or came by. Starting anywhere is a seek.
 ///
-/// An unreadable sample is replaced by another, drawn from `(seed, epoch, position, try)`; which ones were met is told
-/// by [`skipped`](Self::skipped). After an error the iterator has ended. Dropping it stops the threads within a sample.
+/// An unreadable sample is replaced by another, drawn from `(seed, epoch, id, try)`; which ones were met is told by
+/// [`skipped`](Self::skipped). In batches of a total length the other is one of like length that the batch has room
+/// for. After an error the iterator has ended. Dropping it stops the threads within a sample.
 pub struct Loader {
     pipeline: Pipeline<Plans>,
     batches_per_epoch: u64,
@@ -190,6 +191,10 @@ impl Iterator for Plans {
         } else {
             self.next = Cursor { epoch: cursor.epoch + 1, batch: 0 };
         }
-        Some(BatchPlan { cursor, cursor_after: self.next, order, positions })
+        let longest = match self.size {
+            BatchSize::Samples(_) => None,
+            BatchSize::TotalLength(total) => Some(total / positions.len()),
+        };
+        Some(BatchPlan { cursor, cursor_after: self.next, order, positions, longest })
     }
 }

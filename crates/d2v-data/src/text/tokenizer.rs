@@ -4,6 +4,7 @@ use super::byte_ids::ByteIds;
 use super::error::TextError;
 use super::word_start::WordEdges;
 use crate::error::Error;
+use crate::panic_message::panic_message;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -192,11 +193,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result
     // Nothing of ours is changed inside, and a tokenizer that panicked while being read is dropped.
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(outcome) => outcome.map_err(|error| error.to_string()),
-        Err(panic) => {
-            let message = panic.downcast_ref::<String>().map(String::as_str);
-            let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-            Err(format!("the tokenizers crate panicked: {message}"))
-        }
+        Err(panic) => Err(format!("the tokenizers crate panicked: {}", panic_message(&*panic))),
     }
 }
 
