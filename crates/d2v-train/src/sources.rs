@@ -4,10 +4,10 @@ use crate::atomic_file::write_atomically;
 use crate::config::{DataConfig, RunConfig};
 use crate::{Error, Result};
 use d2v_data::{
-    Dataset, LabelledTextOptions, Split, SyntheticImages, SyntheticSounds, SyntheticText, TextTransform,
+    AudioTransform, Dataset, LabelledTextOptions, Split, SyntheticImages, SyntheticSounds, SyntheticText, TextTransform,
     Tokenizer, Transform, open, open_audio, open_labelled_text, open_text_with,
 };
-use d2v_encoders::{EncoderConfig, TokenIds};
+use d2v_encoders::{AudioFeatures, EncoderConfig, TokenIds};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -75,12 +75,18 @@ fn built_in_tokenizer(config: &DataConfig) -> Result<Tokenizer> {
     })
 }
 
-/// The configuration with what only the data can tell: for text the ids of its tokenizer.
+/// The configuration with what its parts tell each other: for text the ids of the data's tokenizer, for sound how much
+/// silence a window of the front end can hold.
 ///
 /// # Errors
 /// [`Error::Config`] if the ids that the configuration gives are not the tokenizer's.
 pub fn resolve(config: &RunConfig, tokenizer: Option<&Tokenizer>) -> Result<RunConfig> {
     let mut config = config.clone();
+    if let (EncoderConfig::Audio(audio), Transform::Audio(transform)) =
+        (&config.model.encoder, &mut config.data.transform)
+    {
+        transform.still_samples = transform.still_samples.or(still_samples(&audio.features));
+    }
     let (EncoderConfig::Text(text), Some(tokenizer)) = (&mut config.model.encoder, tokenizer) else {
         return Ok(config);
     };
@@ -110,6 +116,17 @@ pub fn resolve(config: &RunConfig, tokenizer: Option<&Tokenizer>) -> Result<RunC
     Ok(config)
 }
 
+/// How many samples of silence fill the first window of a front end, where that is less than what is taken for silence
+/// anyway.
+fn still_samples(features: &AudioFeatures) -> Option<usize> {
+    let window = match features {
+        AudioFeatures::Waveform { layers, .. } => layers.first()?.kernel,
+        AudioFeatures::LogMel { window, .. } => *window,
+    };
+    // One sample is no window: it has no variance whatever it is.
+    usize::try_from(window).ok().filter(|&window| window < AudioTransform::STILL_SAMPLES).map(|window| window.max(2))
+}
+
 /// The tokenizer that a run keeps in its folder, if it is one on text that has begun.
 ///
 /// # Errors
@@ -130,4 +147,23 @@ pub fn save_tokenizer(run: &Path, tokenizer: &Tokenizer) -> Result<()> {
     let path: PathBuf = run.join(TOKENIZER_FILE);
     let json = tokenizer.to_json()?;
     write_atomically(&path, |file| file.write_all(&json)).map_err(|source| Error::Io { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use d2v_encoders::ConvLayer;
+
+    #[test]
+    fn silence_is_as_short_as_the_first_window() {
+        let waveform = |kernel| AudioFeatures::Waveform {
+            layers: vec![ConvLayer { width: 8, kernel, stride: 1 }],
+            gradient_multiplier: 1.0,
+        };
+        let of = |kernel| still_samples(&waveform(kernel));
+        assert_eq!((of(1), of(4), of(9)), (Some(2), Some(4), Some(9)));
+        assert_eq!((of(10), of(32)), (None, None));
+        let mel = AudioFeatures::LogMel { bands: 40, window: 256, hop: 80, stacked: 2 };
+        assert_eq!(still_samples(&mel), None);
+    }
 }

@@ -6,3 +6,4 @@ mod damage;
 mod decoding;
 mod opening;
 mod signal;
+mod silence;
