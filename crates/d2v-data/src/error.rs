@@ -307,9 +307,12 @@ pub enum Error {
     },
 
     /// More unreadable samples than allowed.
-    #[error("{count} unreadable samples, more than the limit of {limit}; the last is {name}: {reason}")]
+    #[error(
+        "{count} unreadable samples, more than the limit of {limit}; the last is {name}: {reason}; repair or remove \
+         such files, or raise `unreadable_limit`"
+    )]
     TooManyUnreadable {
-        /// Different unreadable samples so far.
+        /// Different unreadable samples so far, files found unreadable when the data was opened among them.
         count: usize,
         /// The limit set.
         limit: usize,

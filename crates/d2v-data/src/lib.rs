@@ -61,7 +61,7 @@ pub use audio::{
     TestWhen, open_audio,
 };
 pub use batch::{Batch, Cursor, Inputs, SampleInfo, Skipped};
-pub use dataset::{Dataset, Ignored, Input, RawSample, Sample, Split};
+pub use dataset::{Dataset, Ignored, Input, RawSample, Sample, Split, WhyIgnored};
 pub use decode::{Limits, decode_picture};
 pub use error::Error;
 pub use evaluation::{Evaluation, EvaluationConfig};

@@ -50,6 +50,15 @@ pub(crate) enum Unreadable {
     LeaveOut,
 }
 
+/// How much may be unreadable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowed {
+    /// So many in all.
+    pub(crate) limit: usize,
+    /// So many are known before the first sample is loaded.
+    pub(crate) before: usize,
+}
+
 /// A batch before it is made: which samples, and what the batch will be called.
 pub(crate) struct BatchPlan {
     pub(crate) cursor: Cursor,
@@ -75,7 +84,7 @@ pub(crate) struct Pipeline<P> {
     stop: Arc<AtomicBool>,
     workers: Vec<JoinHandle<()>>,
     skipped: BTreeMap<usize, Skipped>,
-    unreadable_limit: usize,
+    allowed: Allowed,
 }
 
 struct Chunk {
@@ -112,7 +121,7 @@ impl<P: Iterator<Item = BatchPlan>> Pipeline<P> {
         plans: P,
         threads: usize,
         queue: usize,
-        unreadable_limit: usize,
+        allowed: Allowed,
     ) -> Result<Self, Error> {
         let setting =
             |setting, value: usize, rule| Error::Setting { setting, value: value.to_string(), rule };
@@ -138,7 +147,7 @@ impl<P: Iterator<Item = BatchPlan>> Pipeline<P> {
             stop: Arc::clone(&stop),
             workers: Vec::new(),
             skipped: BTreeMap::new(),
-            unreadable_limit,
+            allowed,
         };
         for number in 0..threads {
             let worker = Worker {
@@ -216,7 +225,8 @@ impl<P: Iterator<Item = BatchPlan>> Pipeline<P> {
     fn accept(&mut self, finished: Finished) -> Result<Option<Batch>, Error> {
         for (index, skipped) in finished.skipped {
             let Skipped { name, reason } = self.skipped.entry(index).or_insert(skipped).clone();
-            let (count, limit) = (self.skipped.len(), self.unreadable_limit);
+            let Allowed { limit, before } = self.allowed;
+            let count = before + self.skipped.len();
             if count > limit {
                 return Err(Error::TooManyUnreadable { count, limit, name, reason });
             }

@@ -8,7 +8,7 @@ use super::list::Listed;
 use super::resample::RateChange;
 use super::segments::Cut;
 use super::window::Window;
-use crate::dataset::{Dataset, Ignored, RawSample, Split, stable_id};
+use crate::dataset::{Dataset, Ignored, RawSample, Split, WhyIgnored, stable_id};
 use crate::error::Error;
 use crate::source::layout;
 use crate::source::listing::{Found, Listing, Place, Source};
@@ -79,7 +79,7 @@ impl AudioFiles {
             let (header, change) = match header {
                 Ok(usable) => usable,
                 Err(error) => {
-                    ignored.add(name, error.to_string());
+                    ignored.add_for(WhyIgnored::Unreadable, name, error.to_string());
                     continue;
                 }
             };
@@ -88,7 +88,8 @@ impl AudioFiles {
             if parts.is_empty() {
                 let seconds = header.samples as f64 / f64::from(header.rate_hz);
                 let limit = options.min_seconds;
-                ignored.add(name.clone(), AudioError::TooShort { name, seconds, limit }.to_string());
+                let reason = AudioError::TooShort { name: name.clone(), seconds, limit }.to_string();
+                ignored.add_for(WhyIgnored::TooShort, name, reason);
                 continue;
             }
             let is_whole = parts.first() == Some(&(0..total));

@@ -125,7 +125,8 @@ impl AudioOptions {
 /// are listed with the way to convert them.
 ///
 /// Every file's header is read here, on all processors, for its length; nothing is decoded. Files that cannot be used
-/// are left out and listed in [`Dataset::ignored`] with the reason: too short, too long, damaged, without a label.
+/// are left out and listed in [`Dataset::ignored`] with the reason: [too short](crate::WhyIgnored::TooShort); damaged, too
+/// long or of other channels ([unreadable](crate::WhyIgnored::Unreadable)); a name that does not fit the pattern.
 ///
 /// # Errors
 /// If settings are out of range, nothing is there or of no known kind, an archive or a list is damaged or beyond the

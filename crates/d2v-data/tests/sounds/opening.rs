@@ -1,9 +1,9 @@
 //! What `open_audio` makes of folders, archives, lists and manifests; all files are made here.
 
-use crate::signal::{mono, wav};
+use crate::signal::{mono, wav, wav_of};
 use d2v_data::{
     AudioLabels, AudioOptions, AudioTransform, BatchSize, Cursor, Dataset, Error, Inputs, Loader,
-    LoaderConfig, RawSample, Split, Subset, TestWhen, Transform, open_audio,
+    LoaderConfig, RawSample, Split, Subset, TestWhen, Transform, WhyIgnored, open_audio,
 };
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -199,9 +199,53 @@ fn what_is_left_out_is_listed() {
     assert_eq!(data.len(), 3);
     let reasons: Vec<&str> = data.ignored().listed().iter().map(|left| left.reason.as_str()).collect();
     assert!(reasons[0].contains("broken.wav") && reasons[1].contains("min_seconds"), "{reasons:?}");
+    let ignored = data.ignored();
+    let counts =
+        [WhyIgnored::Unreadable, WhyIgnored::TooShort, WhyIgnored::NotMeant].map(|why| ignored.count(why));
+    assert_eq!(counts, [1, 1, 0]);
+    let broken: Vec<&str> =
+        ignored.listed_for(WhyIgnored::Unreadable).map(|left| left.name.as_str()).collect();
+    assert!(broken[0].ends_with("broken.wav"), "{broken:?}");
     let empty = folder(&[("notes.txt", vec![])]);
     assert!(open_audio(empty.path(), Split::All, &options()).is_err());
     assert!(open_audio(&empty.path().join("none"), Split::All, &options()).is_err());
+}
+
+/// Files that are broken count as unreadable samples, those that are too short do not.
+#[test]
+fn broken_files_count_towards_the_limit() {
+    let files: Vec<(String, Vec<u8>)> = (0..12)
+        .map(|number| match number {
+            0..3 => (format!("{number}.wav"), b"RIFF....WAVE".to_vec()),
+            3..7 => (format!("{number}.wav"), wav(1_000, 1, &[1; 29])),
+            // In order by its header, but not a number inside.
+            7 => (format!("{number}.wav"), wav_of(3, 32, 1_000, 1, &[0xFF; 160])),
+            _ => (format!("{number}.wav"), level(number)),
+        })
+        .collect();
+    let files: Vec<(&str, Vec<u8>)> =
+        files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
+    let root = folder(&files);
+    let outcome = |unreadable_limit| {
+        let data = open_audio(root.path(), Split::All, &options()).unwrap();
+        assert_eq!(data.len(), 5);
+        let config = LoaderConfig {
+            batch: BatchSize::Samples(5),
+            transform: Transform::Audio(AudioTransform::default()),
+            unreadable_limit,
+            ..LoaderConfig::default()
+        };
+        Loader::new(Arc::from(data), config, Cursor::default()).and_then(|mut loader| loader.next().unwrap())
+    };
+    match outcome(2) {
+        Err(Error::TooManyUnreadable { count: 3, limit: 2, name, .. }) => assert!(name.ends_with("2.wav")),
+        other => panic!("{other:?}"),
+    }
+    match outcome(3) {
+        Err(Error::TooManyUnreadable { count: 4, limit: 3, name, .. }) => assert!(name.ends_with("7.wav")),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(outcome(4).unwrap().len(), 5);
 }
 
 /// Sounds of many lengths come in batches of a total length, cropped to the shortest, the same for any threads.
