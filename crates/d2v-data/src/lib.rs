@@ -73,9 +73,9 @@ pub use source::{IdxImages, OpenOptions, PictureFiles, open};
 pub use subset::Subset;
 pub use synthetic::{SyntheticConfig, SyntheticImages, SyntheticText, SyntheticTextConfig};
 pub use text::{
-    Documents, InvalidUtf8, LabelledText, LabelledTextOptions, MAX_TRAINING_BYTES, Specials, TextBlocks,
-    TextError, TextOptions, TextUnit, Tokenizer, default_cache_folder, open_labelled_text, open_text,
-    open_text_with, train_tokenizer,
+    Documents, InvalidUtf8, LabelledText, LabelledTextOptions, MAX_TRAINING_BYTES, SpecialNames, Specials,
+    TextBlocks, TextError, TextOptions, TextUnit, Tokenizer, default_cache_folder, open_labelled_text,
+    open_text, open_text_with, train_tokenizer,
 };
 pub use transform::{
     AudioTransform, ColourJitter, CropRange, Geometry, ImageTransform, Normalisation, Ragged, TextTransform,

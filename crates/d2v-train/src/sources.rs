@@ -4,8 +4,9 @@ use crate::atomic_file::write_atomically;
 use crate::config::{DataConfig, RunConfig};
 use crate::{Error, Result};
 use d2v_data::{
-    AudioTransform, Dataset, LabelledTextOptions, Split, SyntheticImages, SyntheticSounds, SyntheticText, TextTransform,
-    Tokenizer, Transform, open, open_audio, open_labelled_text, open_text_with,
+    AudioTransform, Dataset, LabelledTextOptions, SpecialNames, Split, SyntheticImages, SyntheticSounds,
+    SyntheticText, TextTransform, TextUnit, Tokenizer, Transform, open, open_audio, open_labelled_text,
+    open_text_with,
 };
 use d2v_encoders::{AudioFeatures, EncoderConfig, TokenIds};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,10 @@ use std::sync::Arc;
 
 /// Name of the tokenizer in the folder of a run on text.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// Name of the file beside it that says what the tokenizer calls its special tokens; absent where that is RoBERTa's way or
+/// BERT's.
+pub const SPECIALS_FILE: &str = "tokenizer-specials.json";
 
 /// A data set, and for text what made tokens of it.
 #[derive(Clone)]
@@ -70,7 +75,7 @@ pub fn open_labelled(
 
 fn built_in_tokenizer(config: &DataConfig) -> Result<Tokenizer> {
     Ok(match &config.text.unit {
-        d2v_data::TextUnit::File { path } => Tokenizer::read(path)?,
+        TextUnit::File { path, specials } => Tokenizer::read_with(path, specials)?,
         unit => SyntheticText::learn_tokenizer(config.synthetic_text, unit)?,
     })
 }
@@ -124,7 +129,10 @@ fn still_samples(features: &AudioFeatures) -> Option<usize> {
         AudioFeatures::LogMel { window, .. } => *window,
     };
     // One sample is no window: it has no variance whatever it is.
-    usize::try_from(window).ok().filter(|&window| window < AudioTransform::STILL_SAMPLES).map(|window| window.max(2))
+    usize::try_from(window)
+        .ok()
+        .filter(|&window| window < AudioTransform::STILL_SAMPLES)
+        .map(|window| window.max(2))
 }
 
 /// The tokenizer that a run keeps in its folder, if it is one on text that has begun.
@@ -136,7 +144,14 @@ pub fn saved_tokenizer(run: &Path) -> Result<Option<Arc<Tokenizer>>> {
     if !path.exists() {
         return Ok(None);
     }
-    Ok(Some(Arc::new(Tokenizer::read(&path)?)))
+    let specials = run.join(SPECIALS_FILE);
+    let names = match std::fs::read(&specials) {
+        Ok(json) => serde_json::from_slice(&json)
+            .map_err(|error| Error::Io { path: specials, source: error.into() })?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => SpecialNames::default(),
+        Err(source) => return Err(Error::Io { path: specials, source }),
+    };
+    Ok(Some(Arc::new(Tokenizer::read_with(&path, &names)?)))
 }
 
 /// Keeps the tokenizer in the folder of a run.
@@ -146,6 +161,12 @@ pub fn saved_tokenizer(run: &Path) -> Result<Option<Arc<Tokenizer>>> {
 pub fn save_tokenizer(run: &Path, tokenizer: &Tokenizer) -> Result<()> {
     let path: PathBuf = run.join(TOKENIZER_FILE);
     let json = tokenizer.to_json()?;
+    let names = tokenizer.special_names();
+    if !names.is_empty() {
+        let path = run.join(SPECIALS_FILE);
+        write_atomically(&path, |file| Ok(serde_json::to_writer_pretty(file, names)?))
+            .map_err(|source| Error::Io { path, source })?;
+    }
     write_atomically(&path, |file| file.write_all(&json)).map_err(|source| Error::Io { path, source })
 }
 
@@ -153,6 +174,25 @@ pub fn save_tokenizer(run: &Path, tokenizer: &Tokenizer) -> Result<()> {
 mod tests {
     use super::*;
     use d2v_encoders::ConvLayer;
+
+    /// A tokenizer as GPT-2's, which has one special token.
+    #[test]
+    fn a_saved_tokenizer_keeps_the_names_of_its_special_tokens() {
+        let run = tempfile::tempdir().unwrap();
+        let json = br#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],"normalizer":null,
+            "pre_tokenizer":null,"post_processor":null,"decoder":null,
+            "model":{"type":"WordLevel","vocab":{"<|end|>":0,"a":1},"unk_token":"<|end|>"}}"#;
+        let text = "begin = '<|end|>'\nend = '<|end|>'\nunknown = '<|end|>'\npad = '<pad>'\nmask = '<mask>'";
+        let names: SpecialNames = toml::from_str(text).unwrap();
+        let tokenizer = Tokenizer::from_json_with(json, "t.json", &names).unwrap();
+        assert!(saved_tokenizer(run.path()).unwrap().is_none());
+        save_tokenizer(run.path(), &tokenizer).unwrap();
+        let saved = saved_tokenizer(run.path()).unwrap().unwrap();
+        assert_eq!((saved.specials(), saved.vocabulary_size()), (tokenizer.specials(), 4));
+        std::fs::write(run.path().join(SPECIALS_FILE), "{").unwrap();
+        let message = saved_tokenizer(run.path()).err().unwrap().to_string();
+        assert!(message.contains(SPECIALS_FILE), "{message}");
+    }
 
     #[test]
     fn silence_is_as_short_as_the_first_window() {
