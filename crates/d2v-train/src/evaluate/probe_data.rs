@@ -81,7 +81,7 @@ impl ProbeData {
                 return Err(Error::Setting { name, value: "0".into(), rule: "must be at least 1" }.into());
             }
         }
-        let part = |split| {
+        let part = |split| -> Result<Arc<dyn Dataset>> {
             let data = open_labelled(config, labels, split, tokenizer.cloned())?;
             log_left_out(&*data);
             Ok(data)
