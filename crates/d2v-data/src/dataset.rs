@@ -144,34 +144,76 @@ pub struct Sample {
     pub input: Input,
 }
 
-/// Things found in the data and left out when it was opened (links, devices, names that lead out of the archive).
+/// Why something was left out when data was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WhyIgnored {
+    /// It is not meant: a link, a device, a name that leads out of the archive or does not fit the pattern.
+    NotMeant,
+    /// It is in order but shorter than a sample may be.
+    TooShort,
+    /// It is meant and cannot be used: damaged, not decoded here, beyond a limit. Such files count as unreadable
+    /// samples in training, see [`LoaderConfig::unreadable_limit`](crate::LoaderConfig::unreadable_limit).
+    Unreadable,
+}
+
+/// Things found in the data and left out when it was opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ignored {
     listed: Vec<Skipped>,
-    total: u64,
+    /// The reasons of those listed.
+    whys: Vec<WhyIgnored>,
+    not_meant: u64,
+    too_short: u64,
+    unreadable: u64,
 }
 
 impl Ignored {
-    /// Only so many are listed by name, so that an archive of nothing but links cannot fill the memory.
+    /// Only so many are listed by name for each reason, so that an archive of nothing but links cannot fill the memory.
     pub const MAX_LISTED: usize = 1_000;
 
     /// Nothing was left out.
-    pub const NONE: Self = Self { listed: Vec::new(), total: 0 };
+    pub const NONE: Self =
+        Self { listed: Vec::new(), whys: Vec::new(), not_meant: 0, too_short: 0, unreadable: 0 };
 
-    /// The first [`MAX_LISTED`](Self::MAX_LISTED) of them.
+    /// The first [`MAX_LISTED`](Self::MAX_LISTED) of each reason.
     pub fn listed(&self) -> &[Skipped] {
         &self.listed
     }
 
-    /// How many there were in all.
-    pub fn total(&self) -> u64 {
-        self.total
+    /// Those of [`listed`](Self::listed) that were left out for a reason.
+    pub fn listed_for(&self, why: WhyIgnored) -> impl Iterator<Item = &Skipped> {
+        self.listed.iter().zip(&self.whys).filter(move |(_, of)| **of == why).map(|(skipped, _)| skipped)
     }
 
+    /// How many there were in all.
+    pub fn total(&self) -> u64 {
+        self.not_meant + self.too_short + self.unreadable
+    }
+
+    /// How many there were for a reason.
+    pub fn count(&self, why: WhyIgnored) -> u64 {
+        match why {
+            WhyIgnored::NotMeant => self.not_meant,
+            WhyIgnored::TooShort => self.too_short,
+            WhyIgnored::Unreadable => self.unreadable,
+        }
+    }
+
+    /// Adds what is not meant.
     pub(crate) fn add(&mut self, name: impl Into<String>, reason: impl Into<String>) {
-        self.total += 1;
-        if self.listed.len() < Self::MAX_LISTED {
+        self.add_for(WhyIgnored::NotMeant, name, reason);
+    }
+
+    pub(crate) fn add_for(&mut self, why: WhyIgnored, name: impl Into<String>, reason: impl Into<String>) {
+        let count = match why {
+            WhyIgnored::NotMeant => &mut self.not_meant,
+            WhyIgnored::TooShort => &mut self.too_short,
+            WhyIgnored::Unreadable => &mut self.unreadable,
+        };
+        *count += 1;
+        if *count <= Self::MAX_LISTED as u64 {
             self.listed.push(Skipped { name: name.into(), reason: reason.into() });
+            self.whys.push(why);
         }
     }
 }
@@ -203,6 +245,12 @@ mod tests {
         for i in 0..2 * Ignored::MAX_LISTED {
             ignored.add(format!("link{i}"), "a link");
         }
-        assert_eq!((ignored.listed().len(), ignored.total()), (1_000, 2_000));
+        ignored.add_for(WhyIgnored::Unreadable, "broken", "it is text");
+        assert_eq!((ignored.listed().len(), ignored.total()), (1_001, 2_001));
+        assert_eq!((ignored.count(WhyIgnored::NotMeant), ignored.count(WhyIgnored::Unreadable)), (2_000, 1));
+        let broken: Vec<&str> =
+            ignored.listed_for(WhyIgnored::Unreadable).map(|left| left.name.as_str()).collect();
+        assert_eq!(broken, ["broken"]);
+        assert_eq!(ignored.listed_for(WhyIgnored::TooShort).count(), 0);
     }
 }

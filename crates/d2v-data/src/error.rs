@@ -307,9 +307,12 @@ pub enum Error {
     },
 
     /// More unreadable samples than allowed.
-    #[error("{count} unreadable samples, more than the limit of {limit}; the last is {name}: {reason}")]
+    #[error(
+        "{count} unreadable samples, more than the limit of {limit}; the last is {name}: {reason}; repair or remove \
+         such files, or raise `unreadable_limit`"
+    )]
     TooManyUnreadable {
-        /// Different unreadable samples so far.
+        /// Different unreadable samples so far, files found unreadable when the data was opened among them.
         count: usize,
         /// The limit set.
         limit: usize,
@@ -320,7 +323,10 @@ pub enum Error {
     },
 
     /// An unreadable sample for which no readable replacement turned up.
-    #[error("{name} and {tries} samples drawn to replace it are all unreadable; the data is damaged")]
+    #[error(
+        "{name} is unreadable, and so are all {tries} samples that were tried in its place; the data is damaged, \
+         repair it or leave such files out"
+    )]
     NoReplacement {
         /// The first unreadable sample.
         name: String,

@@ -3,7 +3,7 @@
 use crate::batch::{Batch, Cursor, Skipped};
 use crate::dataset::Dataset;
 use crate::error::Error;
-use crate::pipeline::{BatchPlan, Pipeline, Unreadable, Work};
+use crate::pipeline::{Allowed, BatchPlan, Pipeline, Unreadable, Work};
 use crate::transform::Transform;
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ pub struct EvaluationConfig {
     /// What is done to each sample: usually [`Transform::for_evaluation`] of the training's. A random transform is
     /// drawn with seed 0 and epoch 0.
     pub transform: Transform,
-    /// How many samples may be unreadable before it is an error. Default 100.
+    /// How many samples may be unreadable before it is an error; what was left out when the data was opened is no
+    /// sample. Default 100.
     pub unreadable_limit: usize,
 }
 
@@ -59,7 +60,8 @@ impl Evaluation {
         }
         let plans = Plans { order: (0..dataset.len()).collect(), batch_size, batch: 0 };
         let work = Work { dataset, transform, seed: 0, unreadable: Unreadable::LeaveOut };
-        Ok(Self { pipeline: Pipeline::new(work, plans, threads, queue, unreadable_limit)? })
+        let allowed = Allowed { limit: unreadable_limit, before: 0 };
+        Ok(Self { pipeline: Pipeline::new(work, plans, threads, queue, allowed)? })
     }
 
     /// The unreadable samples met so far, by index.
@@ -97,6 +99,7 @@ impl Iterator for Plans {
         let is_last = end == self.order.len();
         let cursor_after =
             if is_last { Cursor { epoch: 1, batch: 0 } } else { Cursor { epoch: 0, batch: self.batch } };
-        Some(BatchPlan { cursor, cursor_after, order: Arc::clone(&self.order), positions: start..end })
+        let (order, positions) = (Arc::clone(&self.order), start..end);
+        Some(BatchPlan { cursor, cursor_after, order, positions, longest: None })
     }
 }

@@ -34,6 +34,7 @@
 
 mod dataset;
 mod error;
+mod panic_message;
 mod picture;
 mod waveform;
 
@@ -60,7 +61,7 @@ pub use audio::{
     TestWhen, open_audio,
 };
 pub use batch::{Batch, Cursor, Inputs, SampleInfo, Skipped};
-pub use dataset::{Dataset, Ignored, Input, RawSample, Sample, Split};
+pub use dataset::{Dataset, Ignored, Input, RawSample, Sample, Split, WhyIgnored};
 pub use decode::{Limits, decode_picture};
 pub use error::Error;
 pub use evaluation::{Evaluation, EvaluationConfig};
@@ -72,9 +73,9 @@ pub use source::{IdxImages, OpenOptions, PictureFiles, open};
 pub use subset::Subset;
 pub use synthetic::{SyntheticConfig, SyntheticImages, SyntheticText, SyntheticTextConfig};
 pub use text::{
-    Documents, InvalidUtf8, LabelledText, LabelledTextOptions, MAX_TRAINING_BYTES, Specials, TextBlocks,
-    TextError, TextOptions, TextUnit, Tokenizer, default_cache_folder, open_labelled_text, open_text,
-    open_text_with, train_tokenizer,
+    Documents, InvalidUtf8, LabelledText, LabelledTextOptions, MAX_TRAINING_BYTES, SpecialNames, Specials,
+    TextBlocks, TextError, TextOptions, TextUnit, Tokenizer, default_cache_folder, open_labelled_text,
+    open_text, open_text_with, train_tokenizer,
 };
 pub use transform::{
     AudioTransform, ColourJitter, CropRange, Geometry, ImageTransform, Normalisation, Ragged, TextTransform,

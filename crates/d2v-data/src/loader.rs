@@ -2,10 +2,10 @@
 
 use crate::batch::{Batch, Cursor, Skipped};
 use crate::bucket::Buckets;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, WhyIgnored};
 use crate::error::Error;
 use crate::order::order;
-use crate::pipeline::{BatchPlan, Pipeline, Unreadable, Work};
+use crate::pipeline::{Allowed, BatchPlan, Pipeline, Unreadable, Work};
 use crate::transform::Transform;
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,7 +36,8 @@ pub struct LoaderConfig {
     pub drop_last: bool,
     /// What is done to each sample.
     pub transform: Transform,
-    /// How many different samples may be unreadable before it is an error. Default 100.
+    /// How many different samples may be unreadable before it is an error; files that could not be read when the data
+    /// was opened count ([`WhyIgnored::Unreadable`](crate::WhyIgnored::Unreadable)). Default 100.
     pub unreadable_limit: usize,
 }
 
@@ -59,8 +60,9 @@ impl Default for LoaderConfig {
 /// The batches from a [`Cursor`] on are a pure function of data, seed and settings: the same bits for any number of
 /// threads, and the same whether the loader started there or came by. Starting anywhere is a seek.
 ///
-/// An unreadable sample is replaced by another, drawn from `(seed, epoch, position, try)`; which ones were met is told
-/// by [`skipped`](Self::skipped). After an error the iterator has ended. Dropping it stops the threads within a sample.
+/// An unreadable sample is replaced by another, drawn from `(seed, epoch, id, try)`; which ones were met is told by
+/// [`skipped`](Self::skipped). In batches of a total length the other is one of like length that the batch has room
+/// for. After an error the iterator has ended. Dropping it stops the threads within a sample.
 pub struct Loader {
     pipeline: Pipeline<Plans>,
     batches_per_epoch: u64,
@@ -70,7 +72,8 @@ impl Loader {
     /// Starts the threads and the first batches.
     ///
     /// # Errors
-    /// [`Error::Setting`], [`Error::TooFewSamples`], [`Error::CursorBeyondEpoch`] or [`Error::Spawn`].
+    /// [`Error::Setting`], [`Error::TooFewSamples`], [`Error::CursorBeyondEpoch`], [`Error::TooManyUnreadable`] or
+    /// [`Error::Spawn`].
     pub fn new(dataset: Arc<dyn Dataset>, config: LoaderConfig, start: Cursor) -> Result<Self, Error> {
         let LoaderConfig { batch, threads, seed, queue, drop_last, transform, unreadable_limit } = config;
         let size = batch;
@@ -78,13 +81,15 @@ impl Loader {
         if start.batch >= batches {
             return Err(Error::CursorBeyondEpoch { epoch: start.epoch, batch: start.batch, batches });
         }
+        let allowed =
+            Allowed { limit: unreadable_limit, before: unreadable_files(&*dataset, unreadable_limit)? };
         let lengths = match size {
             BatchSize::Samples(_) => Vec::new(),
             BatchSize::TotalLength(_) => (0..dataset.len()).map(|index| dataset.length(index)).collect(),
         };
         let plans = Plans { seed, len: dataset.len(), size, lengths, batches, next: start, epoch: None };
         let work = Work { dataset, transform, seed, unreadable: Unreadable::Replace };
-        let pipeline = Pipeline::new(work, plans, threads, queue, unreadable_limit)?;
+        let pipeline = Pipeline::new(work, plans, threads, queue, allowed)?;
         Ok(Self { pipeline, batches_per_epoch: batches })
     }
 
@@ -105,6 +110,18 @@ impl Iterator for Loader {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.pipeline.next_batch()
+    }
+}
+
+/// How many files could not be read when the data set was opened; beyond the limit an error.
+fn unreadable_files(dataset: &dyn Dataset, limit: usize) -> Result<usize, Error> {
+    let ignored = dataset.ignored();
+    let count = usize::try_from(ignored.count(WhyIgnored::Unreadable)).unwrap_or(usize::MAX);
+    match ignored.listed_for(WhyIgnored::Unreadable).last() {
+        Some(Skipped { name, reason }) if count > limit => {
+            Err(Error::TooManyUnreadable { count, limit, name: name.clone(), reason: reason.clone() })
+        }
+        _ => Ok(count),
     }
 }
 
@@ -190,6 +207,10 @@ impl Iterator for Plans {
         } else {
             self.next = Cursor { epoch: cursor.epoch + 1, batch: 0 };
         }
-        Some(BatchPlan { cursor, cursor_after: self.next, order, positions })
+        let longest = match self.size {
+            BatchSize::Samples(_) => None,
+            BatchSize::TotalLength(total) => Some(total / positions.len()),
+        };
+        Some(BatchPlan { cursor, cursor_after: self.next, order, positions, longest })
     }
 }

@@ -10,11 +10,11 @@ use crate::batch::{Batch, Cursor, Skipped};
 use crate::collate::collate;
 use crate::dataset::{Dataset, Sample};
 use crate::error::Error;
+use crate::panic_message::panic_message;
 use crate::random::{AugmentKey, Domain, keyed_rng};
 use crate::transform::Transform;
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use rand::RngExt;
-use std::any::Any;
+use rand::seq::index::sample as draw_distinct;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,8 +24,10 @@ use std::thread::JoinHandle;
 
 /// Samples per piece of work: large enough that hand-over costs nothing, small enough to share a batch among threads.
 const CHUNK_SAMPLES: usize = 8;
-/// How many other samples are drawn for an unreadable one before the data is called damaged.
-const REPLACEMENT_TRIES: u64 = 16;
+/// How many other samples are tried for an unreadable one before the data is called damaged.
+const REPLACEMENT_TRIES: usize = 16;
+/// How far, in positions of an order by length, a sample may be from the one that it stands in for.
+const NEIGHBOURS: usize = 16;
 
 /// The most threads and queued batches accepted: beyond them lies a typing error.
 const MAX_THREADS: usize = 1_024;
@@ -48,6 +50,15 @@ pub(crate) enum Unreadable {
     LeaveOut,
 }
 
+/// How much may be unreadable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowed {
+    /// So many in all.
+    pub(crate) limit: usize,
+    /// So many are known before the first sample is loaded.
+    pub(crate) before: usize,
+}
+
 /// A batch before it is made: which samples, and what the batch will be called.
 pub(crate) struct BatchPlan {
     pub(crate) cursor: Cursor,
@@ -56,6 +67,8 @@ pub(crate) struct BatchPlan {
     pub(crate) order: Arc<[usize]>,
     /// Which part of the order.
     pub(crate) positions: Range<usize>,
+    /// Where the order is one by length: the longest that a sample of this batch may be.
+    pub(crate) longest: Option<usize>,
 }
 
 /// Threads, their work, and what has been delivered.
@@ -71,7 +84,7 @@ pub(crate) struct Pipeline<P> {
     stop: Arc<AtomicBool>,
     workers: Vec<JoinHandle<()>>,
     skipped: BTreeMap<usize, Skipped>,
-    unreadable_limit: usize,
+    allowed: Allowed,
 }
 
 struct Chunk {
@@ -108,7 +121,7 @@ impl<P: Iterator<Item = BatchPlan>> Pipeline<P> {
         plans: P,
         threads: usize,
         queue: usize,
-        unreadable_limit: usize,
+        allowed: Allowed,
     ) -> Result<Self, Error> {
         let setting =
             |setting, value: usize, rule| Error::Setting { setting, value: value.to_string(), rule };
@@ -134,7 +147,7 @@ impl<P: Iterator<Item = BatchPlan>> Pipeline<P> {
             stop: Arc::clone(&stop),
             workers: Vec::new(),
             skipped: BTreeMap::new(),
-            unreadable_limit,
+            allowed,
         };
         for number in 0..threads {
             let worker = Worker {
@@ -212,7 +225,8 @@ impl<P: Iterator<Item = BatchPlan>> Pipeline<P> {
     fn accept(&mut self, finished: Finished) -> Result<Option<Batch>, Error> {
         for (index, skipped) in finished.skipped {
             let Skipped { name, reason } = self.skipped.entry(index).or_insert(skipped).clone();
-            let (count, limit) = (self.skipped.len(), self.unreadable_limit);
+            let Allowed { limit, before } = self.allowed;
+            let count = before + self.skipped.len();
             if count > limit {
                 return Err(Error::TooManyUnreadable { count, limit, name, reason });
             }
@@ -324,14 +338,34 @@ impl Work {
         if self.unreadable == Unreadable::LeaveOut {
             return Ok(None);
         }
-        let mut rng = keyed_rng(Domain::Replace, self.seed, epoch, position as u64);
-        for _ in 0..REPLACEMENT_TRIES {
-            let other = rng.random_range(0..self.dataset.len());
-            if let Some(sample) = self.try_sample(other, epoch, skipped)? {
+        let others = self.others(plan, position);
+        for &at in &others {
+            if let Some(sample) = self.try_sample(plan.order[at], epoch, skipped)? {
                 return Ok(Some(sample));
             }
         }
-        Err(Error::NoReplacement { name: self.dataset.name(wanted), tries: REPLACEMENT_TRIES })
+        Err(Error::NoReplacement { name: self.dataset.name(wanted), tries: others.len() as u64 })
+    }
+
+    /// The positions of an epoch's order that are tried in turn for an unreadable sample: a function of order, seed,
+    /// epoch and the sample's id.
+    ///
+    /// Where batches hold samples of like length these are its neighbours in length that the batch has room for: a
+    /// long one would break the batch's bound, and to a short one the whole batch would be cropped.
+    fn others(&self, plan: &BatchPlan, position: usize) -> Vec<usize> {
+        let window = match plan.longest {
+            None => 0..plan.order.len(),
+            Some(longest) => {
+                let fitting = plan.order.partition_point(|&index| self.dataset.length(index) <= longest);
+                position.saturating_sub(NEIGHBOURS)..fitting.min(position + 1 + NEIGHBOURS)
+            }
+        };
+        let id = self.dataset.id(plan.order[position]);
+        let mut rng = keyed_rng(Domain::Replace, self.seed, plan.cursor.epoch, id);
+        // One more than is tried, as the unreadable sample may be among them.
+        let drawn = draw_distinct(&mut rng, window.len(), window.len().min(REPLACEMENT_TRIES + 1));
+        let others = drawn.into_iter().map(|at| window.start + at).filter(|&at| at != position);
+        others.take(REPLACEMENT_TRIES).collect()
     }
 
     /// `None` if the sample cannot be loaded, which is noted. A panic in a decoder or data set becomes an error.
@@ -357,15 +391,10 @@ impl Work {
                 Ok(None)
             }
             Ok(Err(error)) => Err(error),
-            Err(panic) => {
-                Err(Error::WorkerPanicked { name: self.dataset.name(index), message: panic_message(&*panic) })
-            }
+            Err(panic) => Err(Error::WorkerPanicked {
+                name: self.dataset.name(index),
+                message: panic_message(&*panic).into(),
+            }),
         }
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".into())
 }

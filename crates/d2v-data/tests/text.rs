@@ -4,8 +4,8 @@
 
 use d2v_data::{
     BatchSize, Cursor, Dataset, Documents, Error, Inputs, LabelledTextOptions, Loader, LoaderConfig,
-    RawSample, Split, TextBlocks, TextError, TextOptions, TextTransform, TextUnit, Tokenizer, Transform,
-    open_labelled_text, open_text, open_text_with, train_tokenizer,
+    RawSample, SpecialNames, Split, TextBlocks, TextError, TextOptions, TextTransform, TextUnit, Tokenizer,
+    Transform, open_labelled_text, open_text, open_text_with, train_tokenizer,
 };
 use std::sync::Arc;
 
@@ -84,7 +84,8 @@ fn the_same_text_gives_the_same_tokenizer_and_json_keeps_it() {
         }
         let path = folder.path().join("tokenizer.json");
         std::fs::write(&path, &json).unwrap();
-        let unit_of_file = TextOptions { unit: TextUnit::File { path }, ..options.clone() };
+        let of_file = TextUnit::File { path, specials: SpecialNames::default() };
+        let unit_of_file = TextOptions { unit: of_file, ..options.clone() };
         let (trained, read) = (
             open_text(&data, Split::Test, &options).unwrap(),
             open_text(&data, Split::Test, &unit_of_file).unwrap(),
@@ -235,7 +236,7 @@ fn what_cannot_be_opened_is_told() {
         "pre_tokenizer":null,"post_processor":null,"decoder":null,
         "model":{"type":"WordLevel","vocab":{"[CLS]":0,"[SEP]":1,"[UNK]":2,"a":3},"unk_token":"[UNK]"}}"#;
     let message = Tokenizer::from_json(json, "t.json").unwrap_err().to_string();
-    assert!(message.starts_with("t.json lacks [PAD], [MASK];"), "{message}");
+    assert!(message.starts_with("t.json lacks a token for pad, mask:"), "{message}");
 }
 
 #[test]

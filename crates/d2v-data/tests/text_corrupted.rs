@@ -4,15 +4,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "memory/peak.rs"]
+mod peak;
+
 use d2v_data::{
     Dataset, LabelledTextOptions, Split, TextOptions, TextUnit, Tokenizer, open_labelled_text, open_text,
     train_tokenizer,
 };
+use peak::peak_kib;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+
+/// Well above what files of less than a kB need, in all tests of this file at once; well below what their numbers may
+/// declare.
+const MEMORY_KIB: u64 = 128 << 10;
 
 const TEXT: &str = "The sea is wide .\n\nNo ship may cross it , no ship at all .\nBut a small one did .\n";
 
@@ -45,6 +53,7 @@ fn check(name: &str, whole: &[u8], mut use_file: impl FnMut(&Path) -> bool) {
     std::fs::write(&path, whole).unwrap();
     assert!(use_file(&path), "{name}: the whole file opens");
     let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let before_kib = peak_kib();
     let opened = (0..count)
         .filter(|_| {
             std::fs::write(&path, damage(whole, &mut rng)).unwrap();
@@ -52,6 +61,8 @@ fn check(name: &str, whole: &[u8], mut use_file: impl FnMut(&Path) -> bool) {
         })
         .count();
     assert!(opened < count, "{name}: {opened} of {count} opened");
+    let grown_kib = peak_kib().saturating_sub(before_kib);
+    assert!(grown_kib < MEMORY_KIB, "{name}: {grown_kib} KiB");
 }
 
 /// Opens a text with a unit that needs no training and reads all of it.

@@ -23,6 +23,7 @@ pub mod evaluate;
 pub mod flops;
 pub mod gpu_check;
 pub mod human_numbers;
+pub mod left_out;
 pub mod machine;
 pub mod mask_strip;
 pub mod mask_text;

@@ -7,6 +7,7 @@ use crate::collapse::{CollapseWatch, RunState as Health, Verdict};
 use crate::config::{Precision, RunConfig, Schedules};
 use crate::evaluate::trained::tokenizer_of;
 use crate::flops::StepFlops;
+use crate::left_out::log_left_out;
 use crate::metrics::{MetricsLog, StageMetrics, StepMetrics};
 use crate::observe::{Recent, Spread, Watched, observe};
 use crate::progress::{Console, LineEvery, Progress};
@@ -108,9 +109,7 @@ impl Run {
         };
         let source = open_source(&config.data, Split::Train, saved)?;
         let config = &resolve(config, source.tokenizer.as_deref())?;
-        for left_out in source.dataset.ignored().listed() {
-            tracing::warn!("left out {}: {}", left_out.name, left_out.reason);
-        }
+        log_left_out(&*source.dataset);
         let schedules = config.schedules(&*source.dataset)?;
 
         let versions = machine::versions();

@@ -4,15 +4,20 @@ use crate::atomic_file::write_atomically;
 use crate::config::{DataConfig, RunConfig};
 use crate::{Error, Result};
 use d2v_data::{
-    Dataset, LabelledTextOptions, Split, SyntheticImages, SyntheticSounds, SyntheticText, TextTransform,
-    Tokenizer, Transform, open, open_audio, open_labelled_text, open_text_with,
+    AudioTransform, Dataset, LabelledTextOptions, SpecialNames, Split, SyntheticImages, SyntheticSounds,
+    SyntheticText, TextTransform, TextUnit, Tokenizer, Transform, open, open_audio, open_labelled_text,
+    open_text_with,
 };
-use d2v_encoders::{EncoderConfig, TokenIds};
+use d2v_encoders::{AudioFeatures, EncoderConfig, TokenIds};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Name of the tokenizer in the folder of a run on text.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// Name of the file beside it that says what the tokenizer calls its special tokens; absent where that is RoBERTa's way or
+/// BERT's.
+pub const SPECIALS_FILE: &str = "tokenizer-specials.json";
 
 /// A data set, and for text what made tokens of it.
 #[derive(Clone)]
@@ -70,17 +75,23 @@ pub fn open_labelled(
 
 fn built_in_tokenizer(config: &DataConfig) -> Result<Tokenizer> {
     Ok(match &config.text.unit {
-        d2v_data::TextUnit::File { path } => Tokenizer::read(path)?,
+        TextUnit::File { path, specials } => Tokenizer::read_with(path, specials)?,
         unit => SyntheticText::learn_tokenizer(config.synthetic_text, unit)?,
     })
 }
 
-/// The configuration with what only the data can tell: for text the ids of its tokenizer.
+/// The configuration with what its parts tell each other: for text the ids of the data's tokenizer, for sound how much
+/// silence a window of the front end can hold.
 ///
 /// # Errors
 /// [`Error::Config`] if the ids that the configuration gives are not the tokenizer's.
 pub fn resolve(config: &RunConfig, tokenizer: Option<&Tokenizer>) -> Result<RunConfig> {
     let mut config = config.clone();
+    if let (EncoderConfig::Audio(audio), Transform::Audio(transform)) =
+        (&config.model.encoder, &mut config.data.transform)
+    {
+        transform.still_samples = transform.still_samples.or(still_samples(&audio.features));
+    }
     let (EncoderConfig::Text(text), Some(tokenizer)) = (&mut config.model.encoder, tokenizer) else {
         return Ok(config);
     };
@@ -110,6 +121,20 @@ pub fn resolve(config: &RunConfig, tokenizer: Option<&Tokenizer>) -> Result<RunC
     Ok(config)
 }
 
+/// How many samples of silence fill the first window of a front end, where that is less than what is taken for silence
+/// anyway.
+fn still_samples(features: &AudioFeatures) -> Option<usize> {
+    let window = match features {
+        AudioFeatures::Waveform { layers, .. } => layers.first()?.kernel,
+        AudioFeatures::LogMel { window, .. } => *window,
+    };
+    // One sample is no window: it has no variance whatever it is.
+    usize::try_from(window)
+        .ok()
+        .filter(|&window| window < AudioTransform::STILL_SAMPLES)
+        .map(|window| window.max(2))
+}
+
 /// The tokenizer that a run keeps in its folder, if it is one on text that has begun.
 ///
 /// # Errors
@@ -119,7 +144,14 @@ pub fn saved_tokenizer(run: &Path) -> Result<Option<Arc<Tokenizer>>> {
     if !path.exists() {
         return Ok(None);
     }
-    Ok(Some(Arc::new(Tokenizer::read(&path)?)))
+    let specials = run.join(SPECIALS_FILE);
+    let names = match std::fs::read(&specials) {
+        Ok(json) => serde_json::from_slice(&json)
+            .map_err(|error| Error::Io { path: specials, source: error.into() })?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => SpecialNames::default(),
+        Err(source) => return Err(Error::Io { path: specials, source }),
+    };
+    Ok(Some(Arc::new(Tokenizer::read_with(&path, &names)?)))
 }
 
 /// Keeps the tokenizer in the folder of a run.
@@ -129,5 +161,49 @@ pub fn saved_tokenizer(run: &Path) -> Result<Option<Arc<Tokenizer>>> {
 pub fn save_tokenizer(run: &Path, tokenizer: &Tokenizer) -> Result<()> {
     let path: PathBuf = run.join(TOKENIZER_FILE);
     let json = tokenizer.to_json()?;
+    let names = tokenizer.special_names();
+    if !names.is_empty() {
+        let path = run.join(SPECIALS_FILE);
+        write_atomically(&path, |file| Ok(serde_json::to_writer_pretty(file, names)?))
+            .map_err(|source| Error::Io { path, source })?;
+    }
     write_atomically(&path, |file| file.write_all(&json)).map_err(|source| Error::Io { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use d2v_encoders::ConvLayer;
+
+    /// A tokenizer as GPT-2's, which has one special token.
+    #[test]
+    fn a_saved_tokenizer_keeps_the_names_of_its_special_tokens() {
+        let run = tempfile::tempdir().unwrap();
+        let json = br#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],"normalizer":null,
+            "pre_tokenizer":null,"post_processor":null,"decoder":null,
+            "model":{"type":"WordLevel","vocab":{"<|end|>":0,"a":1},"unk_token":"<|end|>"}}"#;
+        let text = "begin = '<|end|>'\nend = '<|end|>'\nunknown = '<|end|>'\npad = '<pad>'\nmask = '<mask>'";
+        let names: SpecialNames = toml::from_str(text).unwrap();
+        let tokenizer = Tokenizer::from_json_with(json, "t.json", &names).unwrap();
+        assert!(saved_tokenizer(run.path()).unwrap().is_none());
+        save_tokenizer(run.path(), &tokenizer).unwrap();
+        let saved = saved_tokenizer(run.path()).unwrap().unwrap();
+        assert_eq!((saved.specials(), saved.vocabulary_size()), (tokenizer.specials(), 4));
+        std::fs::write(run.path().join(SPECIALS_FILE), "{").unwrap();
+        let message = saved_tokenizer(run.path()).err().unwrap().to_string();
+        assert!(message.contains(SPECIALS_FILE), "{message}");
+    }
+
+    #[test]
+    fn silence_is_as_short_as_the_first_window() {
+        let waveform = |kernel| AudioFeatures::Waveform {
+            layers: vec![ConvLayer { width: 8, kernel, stride: 1 }],
+            gradient_multiplier: 1.0,
+        };
+        let of = |kernel| still_samples(&waveform(kernel));
+        assert_eq!((of(1), of(4), of(9)), (Some(2), Some(4), Some(9)));
+        assert_eq!((of(10), of(32)), (None, None));
+        let mel = AudioFeatures::LogMel { bands: 40, window: 256, hop: 80, stacked: 2 };
+        assert_eq!(still_samples(&mel), None);
+    }
 }

@@ -5,7 +5,7 @@
 
 use super::error::AudioError;
 use super::window::Window;
-use std::any::Any;
+use crate::panic_message::panic_message;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use symphonia::core::codecs::CodecParameters;
@@ -328,11 +328,6 @@ fn is_chained(window: &Window<'_>) -> std::io::Result<bool> {
 
 fn guarded<T>(name: &str, decode: impl FnOnce() -> Result<T, AudioError>) -> Result<T, AudioError> {
     catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {
-        Err(AudioError::Panicked { name: name.into(), message: panic_message(&*panic) })
+        Err(AudioError::Panicked { name: name.into(), message: panic_message(&*panic).into() })
     })
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }

@@ -8,7 +8,7 @@ use super::list::Listed;
 use super::resample::RateChange;
 use super::segments::Cut;
 use super::window::Window;
-use crate::dataset::{Dataset, Ignored, RawSample, Split, stable_id};
+use crate::dataset::{Dataset, Ignored, RawSample, Split, WhyIgnored, stable_id};
 use crate::error::Error;
 use crate::source::layout;
 use crate::source::listing::{Found, Listing, Place, Source};
@@ -79,7 +79,7 @@ impl AudioFiles {
             let (header, change) = match header {
                 Ok(usable) => usable,
                 Err(error) => {
-                    ignored.add(name, error.to_string());
+                    ignored.add_for(WhyIgnored::Unreadable, name, error.to_string());
                     continue;
                 }
             };
@@ -88,7 +88,8 @@ impl AudioFiles {
             if parts.is_empty() {
                 let seconds = header.samples as f64 / f64::from(header.rate_hz);
                 let limit = options.min_seconds;
-                ignored.add(name.clone(), AudioError::TooShort { name, seconds, limit }.to_string());
+                let reason = AudioError::TooShort { name: name.clone(), seconds, limit }.to_string();
+                ignored.add_for(WhyIgnored::TooShort, name, reason);
                 continue;
             }
             let is_whole = parts.first() == Some(&(0..total));
@@ -142,23 +143,23 @@ struct Chosen {
 }
 
 fn choose(root: &str, listed: Listed, split: Split, options: &AudioOptions) -> Result<Chosen, Error> {
-    let Listed { listing: Listing { found, sources, mut ignored }, labels, has_labels } = listed;
+    let Listed { listing: Listing { found, sources, mut ignored }, names, has_labels } = listed;
     let mut files: Vec<(Found, NameParts)> = Vec::new();
     let template = match &options.labels {
         AudioLabels::Pattern { pattern, test_when } => Some(Template::new(pattern, test_when.as_ref())?),
         AudioLabels::List {} if !has_labels => {
-            let rule = "only a two-column list (.csv, .tsv, .txt) has such labels";
+            let rule = "only a list (.csv, .tsv, .txt) with a column of labels has such";
             return Err(Error::Setting { setting: "labels", value: "list".into(), rule });
         }
         AudioLabels::Auto {} | AudioLabels::Folder {} | AudioLabels::List {} => None,
     };
-    for (found, label) in found.into_iter().zip(labels) {
-        match template.as_ref().map(|template| template.read(stem(&found.path))) {
-            None => files.push((found, NameParts { label, ..NameParts::default() })),
+    for (found, of_list) in found.into_iter().zip(names) {
+        match template.as_ref().map(|template| template.read(&found.path)) {
+            None => files.push((found, of_list)),
             Some(Some(parts)) => files.push((found, parts)),
             Some(None) => {
                 ignored
-                    .add(name_of(&found.place, &found.path, &sources), "its name does not fit the pattern");
+                    .add(name_of(&found.place, &found.path, &sources), "its path does not fit the pattern");
             }
         }
     }
@@ -195,11 +196,6 @@ fn choose(root: &str, listed: Listed, split: Split, options: &AudioOptions) -> R
         }
     }
     Ok(Chosen { candidates, classes, groups, sources, ignored })
-}
-
-fn stem(path: &str) -> &str {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
 fn sorted<'a>(

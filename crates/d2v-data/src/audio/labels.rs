@@ -25,15 +25,19 @@ use serde::{Deserialize, Serialize};
 pub enum AudioLabels {
     /// The second column of a list; for everything else as [`Folder`](Self::Folder).
     Auto {},
-    /// The class is the name of the folder, as for pictures; there are no groups.
+    /// The class is the name of the folder, as for pictures; there are no groups but those of a list's third column.
     Folder {},
-    /// The second column of a two-column list; for other data an error.
+    /// The second column of a list is the class, the third, where there is one, the group; for other data an error.
     List {},
-    /// Parts of the file's name, without extension.
+    /// Parts of the file's name, without extension, or of the end of its path.
     Pattern {
         /// The name with placeholders in braces, such as `{label}_{group}_{index}`: `{label}` is the class, `{group}`
         /// the group, others only have a name. Between two placeholders stands some text; each takes as little of the
         /// name as fits, the last takes the rest. Names that do not fit are left out.
+        ///
+        /// With `/` in it, the pattern is that of the name and of so many folders above it, and no placeholder reaches
+        /// beyond its folder: `{label}/{group}_{take}` fits `clips/yes/ann_3.wav`, as label `yes` and group `ann`.
+        /// The folders are those inside the data set: below the folder opened, in the archive, or as a list names them.
         pattern: String,
         /// Which files are the test part; without it, `train` and `test` folders.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +66,8 @@ pub struct TestWhen {
 pub(super) struct Template {
     before: String,
     placeholders: Vec<(String, String)>,
+    /// How many folders above the file the pattern speaks of.
+    folders: usize,
     test: Option<(usize, Vec<String>)>,
 }
 
@@ -76,8 +82,8 @@ pub(super) struct NameParts {
 
 impl Template {
     /// # Errors
-    /// [`AudioError::Pattern`] if braces do not match, placeholders touch, repeat, or none is `label` or `group`, or
-    /// if `test_when` names one that is not there.
+    /// [`AudioError::Pattern`] if braces do not match, a folder has no name, placeholders touch, repeat, or none is
+    /// `label` or `group`, or if `test_when` names one that is not there.
     pub(super) fn new(pattern: &str, test_when: Option<&TestWhen>) -> Result<Self, Error> {
         let refuse = |problem: String| Err(AudioError::Pattern { pattern: pattern.into(), problem }.into());
         let mut pieces = pattern.split('{');
@@ -92,6 +98,13 @@ impl Template {
         }
         if stray {
             return refuse("has braces that do not match".into());
+        }
+        if placeholders.iter().any(|(name, _)| name.contains('/')) {
+            return refuse("has a '/' inside braces; it stands between placeholders".into());
+        }
+        let folders = pattern.matches('/').count();
+        if folders > 0 && pattern.split('/').any(str::is_empty) {
+            return refuse("begins or ends with '/' or has two in a row; it names the end of a path".into());
         }
         for (at, (name, after)) in placeholders.iter().enumerate() {
             if name.is_empty() || placeholders[..at].iter().any(|(other, _)| other == name) {
@@ -113,12 +126,17 @@ impl Template {
                 }
             }
         };
-        Ok(Self { before, placeholders, test })
+        Ok(Self { before, placeholders, folders, test })
     }
 
-    /// What a name without extension says; `None` if it does not fit.
-    pub(super) fn read(&self, stem: &str) -> Option<NameParts> {
-        let mut rest = stem.strip_prefix(self.before.as_str())?;
+    /// What a path with `/` between its parts says; `None` if it does not fit.
+    pub(super) fn read(&self, path: &str) -> Option<NameParts> {
+        // As many '/' as the pattern has: each stands for one of them, and none is left for a placeholder's value.
+        let tail = match path.rmatch_indices('/').nth(self.folders) {
+            Some((slash, _)) => &path[slash + 1..],
+            None => path,
+        };
+        let mut rest = without_extension(tail).strip_prefix(self.before.as_str())?;
         let mut values = Vec::with_capacity(self.placeholders.len());
         let last = self.placeholders.len() - 1;
         for (at, (_, after)) in self.placeholders.iter().enumerate() {
@@ -143,35 +161,60 @@ impl Template {
     }
 }
 
+fn without_extension(path: &str) -> &str {
+    match path.rsplit_once('.') {
+        Some((stem, extension)) if !extension.contains('/') => stem,
+        _ => path,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(pattern: &str, stem: &str, expected: Option<(&str, &str)>) {
-        let parts = Template::new(pattern, None).unwrap().read(stem);
+    fn check(pattern: &str, path: &str, expected: Option<(&str, &str)>) {
+        let parts = Template::new(pattern, None).unwrap().read(path);
         let got = parts.map(|parts| (parts.label.unwrap_or_default(), parts.group.unwrap_or_default()));
         let expected = expected.map(|(label, group)| (label.to_owned(), group.to_owned()));
-        assert_eq!(got, expected, "{pattern} on {stem}");
+        assert_eq!(got, expected, "{pattern} on {path}");
     }
 
     #[test]
     fn names_are_taken_apart() {
-        check("{label}_{group}_{index}", "7_jackson_32", Some(("7", "jackson")));
+        check("{label}_{group}_{index}", "7_jackson_32.wav", Some(("7", "jackson")));
         check("{label}_{group}_{index}", "7_jackson_32_b", Some(("7", "jackson")));
+        check("{label}_{group}_{index}", "a_b/c.d/7_jackson_32.b.wav", Some(("7", "jackson")));
         check("{group}-{chapter}-{utterance}", "84-121123-0000", Some(("", "84")));
         check("say-{label}!", "say-yes!", Some(("yes", "")));
         for stem in ["7_jackson", "7__3", "_a_3", "7_jackson_", ""] {
             check("{label}_{group}_{index}", stem, None);
         }
         check("say-{label}!", "yes!", None);
+        check("{label}-{group}", "dots.in/folders-only", Some(("folders", "only")));
+    }
+
+    #[test]
+    fn ends_of_paths_are_taken_apart() {
+        check("{label}/{group}_{take}", "yes/ann_3.wav", Some(("yes", "ann")));
+        check("{label}/{group}_{take}", "x/train/yes/ann_3_b.wav", Some(("yes", "ann")));
+        check("{group}/{label}/{take}", "data/ann/yes/3.wav", Some(("yes", "ann")));
+        check("{group}/{label}/{take}", "/full/path/ann/yes/3.wav", Some(("yes", "ann")));
+        check("speaker-{group}/{a}_{label}/{take}", "speaker-4/x_y_z/3.wav", Some(("y_z", "4")));
+        check("{group}/audio/{label}", "ann/audio/yes.wav", Some(("yes", "ann")));
+        // Too few folders; another folder; a value that would reach beyond its folder.
+        check("{label}/{group}_{take}", "ann_3.wav", None);
+        check("{group}/audio/{label}", "ann/video/yes.wav", None);
+        check("{a}_{label}/{take}", "x/a_b.wav", None);
+        check("{label}/{group}_{take}", "ye_s/ann.wav", None);
+        check("{label}/{group}_{take}", "/ann_3.wav", None);
     }
 
     #[test]
     fn the_test_part_is_told_by_a_value() {
         let when = TestWhen { placeholder: "index".into(), is_one_of: vec!["0".into(), "4".into()] };
         let template = Template::new("{label}_{index}", Some(&when)).unwrap();
-        assert_eq!(template.read("a_4").unwrap().is_test, Some(true));
-        assert_eq!(template.read("a_40").unwrap().is_test, Some(false));
+        assert_eq!(template.read("a_4.wav").unwrap().is_test, Some(true));
+        assert_eq!(template.read("a_40.wav").unwrap().is_test, Some(false));
     }
 
     #[test]
@@ -186,6 +229,10 @@ mod tests {
             "{label}_{label}",
             "{}_{label}",
             "{a}}_{label}",
+            "/{label}",
+            "{label}/",
+            "{group}//{label}",
+            "{group/x}_{label}",
         ] {
             assert!(Template::new(pattern, None).is_err(), "{pattern}");
         }

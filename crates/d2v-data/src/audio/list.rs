@@ -1,6 +1,8 @@
-//! Lists of sound files: two columns of path and label, and fairseq's manifests.
+//! Lists of sound files: columns of path, label and group, and fairseq's manifests.
 
 use super::error::AudioError;
+use super::has_sound_name;
+use super::labels::NameParts;
 use crate::dataset::Ignored;
 use crate::error::Error;
 use crate::source::listing::{Found, Listing, Place};
@@ -10,10 +12,10 @@ use std::path::{Component, Path, PathBuf};
 /// The first cells of a header line.
 const HEADERS: [&str; 4] = ["path", "file", "filename", "file_name"];
 
-/// Files named by a list, and the label of each, in the same order; all `None` for a manifest.
+/// Files named by a list, and the label and group of each, in the same order; all `None` for a manifest.
 pub(super) struct Listed {
     pub(super) listing: Listing,
-    pub(super) labels: Vec<Option<String>>,
+    pub(super) names: Vec<NameParts>,
     /// Whether the list has a column of labels.
     pub(super) has_labels: bool,
 }
@@ -23,10 +25,12 @@ pub(super) fn has_list_name(path: &Path) -> bool {
     matches!(extension.as_deref(), Some("tsv" | "csv" | "txt"))
 }
 
-/// Reads a list: a manifest if its first line is one cell that names a folder and a .tsv's, otherwise two columns.
+/// Reads a list: a manifest if its first line is one cell that names a folder and a .tsv's, otherwise columns of path,
+/// label and, in every line or in none, group.
 ///
-/// Columns are parted by a tab, in lines without one by the last comma. Relative paths are below the list's folder
-/// (the manifest's root) and may not lead out of it; absolute ones are taken as they are. Empty lines mean nothing.
+/// Columns are parted by tabs, in lines without one by commas: there the path ends at the first comma behind the name
+/// of a sound file, else at the last comma of all. Relative paths are below the list's folder (the manifest's root) and
+/// may not lead out of it; absolute ones are taken as they are. Empty lines mean nothing.
 pub(super) fn read(path: &Path, limit_bytes: u64) -> Result<Listed, Error> {
     let bytes = std::fs::metadata(path).map_err(Error::io(path))?.len();
     if bytes > limit_bytes {
@@ -49,17 +53,27 @@ pub(super) fn read(path: &Path, limit_bytes: u64) -> Result<Listed, Error> {
     }
     let root = manifest_root.as_deref().unwrap_or(folder);
     let mut listed =
-        Listed { listing: Listing::default(), labels: Vec::new(), has_labels: manifest_root.is_none() };
+        Listed { listing: Listing::default(), names: Vec::new(), has_labels: manifest_root.is_none() };
     let mut seen = BTreeSet::new();
+    let mut first: Option<(usize, bool)> = None;
     for (number, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
-        let (name, value) = line
-            .split_once('\t')
-            .or_else(|| line.rsplit_once(','))
-            .map(|(name, value)| (name.trim(), value.trim()))
-            .filter(|(name, value)| !name.is_empty() && !value.is_empty())
-            .ok_or_else(|| refuse(number, "it needs two columns, parted by a tab or a comma"))?;
-        if listed.has_labels && number == 1 && HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+        let head = line.split(['\t', ',']).next().unwrap_or_default().trim();
+        if listed.has_labels && number == 1 && HEADERS.contains(&head.to_ascii_lowercase().as_str()) {
             continue;
+        }
+        let Some((name, value, group)) = columns(line) else {
+            return Err(refuse(
+                number,
+                "it needs two columns, path and label, and may have a third, the group",
+            ));
+        };
+        let (first_line, has_group) = *first.get_or_insert((number, group.is_some()));
+        if group.is_some() != has_group {
+            let (here, there) = if has_group { ("no", "one") } else { ("a", "none") };
+            let problem = format!(
+                "it has {here} third column, the group, and line {first_line} has {there}; give every line a group, or none"
+            );
+            return Err(refuse(number, &problem));
         }
         if !listed.has_labels && value.parse::<u64>().is_err() {
             return Err(refuse(number, "the second column of a manifest is a number of samples"));
@@ -71,18 +85,42 @@ pub(super) fn read(path: &Path, limit_bytes: u64) -> Result<Listed, Error> {
                 "the path leads out of the folder; write it in full if that is meant",
             ));
         }
-        add(&mut listed, root.join(relative), normal_form(relative), value, &mut seen);
+        let has_labels = listed.has_labels;
+        let label = has_labels.then(|| value.to_owned());
+        let group = group.filter(|_| has_labels).map(str::to_owned);
+        let says = NameParts { label, group, is_test: None };
+        add(&mut listed, root.join(relative), normal_form(relative), says, &mut seen);
     }
     Ok(listed)
 }
 
-fn add(listed: &mut Listed, place: PathBuf, name: String, value: &str, seen: &mut BTreeSet<String>) {
+/// Path, label and group of a line; `None` if a column is missing, empty, or one too many.
+fn columns(line: &str) -> Option<(&str, &str, Option<&str>)> {
+    let (separator, path_end) = match line.find('\t') {
+        Some(tab) => ('\t', tab),
+        None => {
+            let commas = || line.match_indices(',').map(|(at, _)| at);
+            let behind_sound = commas().find(|&at| has_sound_name(line[..at].trim()));
+            (',', behind_sound.or_else(|| commas().last())?)
+        }
+    };
+    let (path, rest) = (line[..path_end].trim(), &line[path_end + 1..]);
+    let (label, group) = match rest.split_once(separator) {
+        Some((_, group)) if group.contains(separator) => return None,
+        Some((label, group)) => (label.trim(), Some(group.trim())),
+        None => (rest.trim(), None),
+    };
+    let is_full = !path.is_empty() && !label.is_empty() && group != Some("");
+    is_full.then_some((path, label, group))
+}
+
+fn add(listed: &mut Listed, place: PathBuf, name: String, says: NameParts, seen: &mut BTreeSet<String>) {
     let ignored: &mut Ignored = &mut listed.listing.ignored;
     if !seen.insert(name.clone()) {
         return ignored.add(name, "it is listed twice; the first line counts");
     }
     listed.listing.found.push(Found { path: name, shard: String::new(), place: Place::File(place) });
-    listed.labels.push(listed.has_labels.then(|| value.to_owned()));
+    listed.names.push(says);
 }
 
 /// With `/` between the parts and without `.` parts, so that an id does not depend on how a path is written.
@@ -103,11 +141,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
-        let Listed { listing, labels, .. } = read(&path, 1 << 20)?;
-        let lines = listing.found.iter().zip(labels).map(|(found, label)| {
+        let Listed { listing, names, .. } = read(&path, 1 << 20)?;
+        let lines = listing.found.iter().zip(names).map(|(found, NameParts { label, group, .. })| {
             let Place::File(place) = &found.place else { panic!("not a file") };
             let place = place.strip_prefix(folder.path()).unwrap_or(place).display();
-            format!("{} {place} {}", found.path, label.unwrap_or("-".into()))
+            let group = group.map_or_else(String::new, |group| format!(" of {group}"));
+            format!("{} {place} {}{group}", found.path, label.unwrap_or("-".into()))
         });
         Ok(lines.collect())
     }
@@ -123,6 +162,20 @@ mod tests {
             ["/x/a.wav /x/a.wav very good", "a.wav a.wav b"]
         );
         assert_eq!(listed("l.tsv", "a.wav\tb\n").unwrap(), ["a.wav a.wav b"]);
+        // Without an extension that tells where the path ends, it ends at the last comma.
+        assert_eq!(listed("l.csv", "a,b,c\n").unwrap(), ["a,b a,b c"]);
+    }
+
+    #[test]
+    fn a_third_column_is_the_group() {
+        let expected = ["a.wav a.wav yes of ann", "b/c,d.FLAC b/c,d.FLAC no of bob"];
+        for header in ["", "path,label,group\n", "File,word,speaker\n"] {
+            let text = format!("{header}a.wav,yes,ann\nb/c,d.FLAC, no ,bob\n");
+            assert_eq!(listed("l.csv", &text).unwrap(), expected);
+        }
+        let tabs = "path\tlabel\tgroup\na.wav\tyes\tann\nb/c,d.FLAC\tno\tbob";
+        assert_eq!(listed("l.tsv", tabs).unwrap(), expected);
+        assert_eq!(listed("l.txt", "a.wav\tyes, sir\tann b").unwrap(), ["a.wav a.wav yes, sir of ann b"]);
     }
 
     #[test]
@@ -142,6 +195,11 @@ mod tests {
         };
         refused("l.csv", "a.wav,b\nc.wav\n", 2);
         refused("l.csv", "a.wav,\n", 1);
+        refused("l.csv", "a.wav,yes,\n", 1);
+        refused("l.csv", "a.wav,yes,ann,bob\n", 1);
+        refused("l.tsv", "a.wav\tyes\tann\tbob\n", 1);
+        refused("l.csv", "a.wav,yes,ann\nb.wav,no\n", 2);
+        refused("l.csv", "a.wav,yes\nb.wav,no,ann\n", 2);
         refused("l.csv", "../a.wav,b\n", 1);
         refused("train.tsv", "/data\na.wav\tmany\n", 2);
         refused("train.tsv", "/data\nx/../../a.wav\t1\n", 2);

@@ -21,6 +21,7 @@ use crate::source::archive;
 use crate::source::listing::{Found, Listing, Place};
 use crate::source::{folder, matching_archives};
 use crate::transform::check_setting;
+use labels::NameParts;
 use list::Listed;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -115,7 +116,8 @@ impl AudioOptions {
 /// - a pattern such as `shards-*.tar`, for archives that together are one data set;
 /// - a manifest of fairseq, `.tsv`: a folder in the first line, then `path<TAB>number of samples` (which is not relied
 ///   on: the file's header counts);
-/// - a list, `.csv`, `.tsv` or `.txt`: `path<TAB>label` or `path,label`, relative paths below the list's folder;
+/// - a list, `.csv`, `.tsv` or `.txt`: `path<TAB>label` or `path,label`, and in every line or in none a group behind
+///   it; relative paths below the list's folder;
 /// - a single file.
 ///
 /// Of folders and archives the files called .wav, .flac, .mp3, .ogg, .oga or .opus count, in any case; what they are is
@@ -123,7 +125,8 @@ impl AudioOptions {
 /// are listed with the way to convert them.
 ///
 /// Every file's header is read here, on all processors, for its length; nothing is decoded. Files that cannot be used
-/// are left out and listed in [`Dataset::ignored`] with the reason: too short, too long, damaged, without a label.
+/// are left out and listed in [`Dataset::ignored`] with the reason: [too short](crate::WhyIgnored::TooShort); damaged, too
+/// long or of other channels ([unreadable](crate::WhyIgnored::Unreadable)); a name that does not fit the pattern.
 ///
 /// # Errors
 /// If settings are out of range, nothing is there or of no known kind, an archive or a list is damaged or beyond the
@@ -132,8 +135,8 @@ pub fn open_audio(path: &Path, split: Split, options: &AudioOptions) -> Result<B
     options.validate()?;
     let memory_limit_bytes = options.limits.memory_limit_bytes;
     let unlabelled = |listing: Listing| {
-        let labels = vec![None; listing.found.len()];
-        Listed { listing, labels, has_labels: false }
+        let names = vec![NameParts::default(); listing.found.len()];
+        Listed { listing, names, has_labels: false }
     };
     let listed = match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => unlabelled(folder::list(path, has_sound_name)?),

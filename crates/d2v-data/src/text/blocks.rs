@@ -67,7 +67,12 @@ pub fn open_text_with(
         Some(tokenizer) => tokenizer,
         None => Arc::new(tokenizer_of(path, &found, options, &folder, &mut ignored)?),
     };
-    let key = key("tokens", &tokenizer.to_json()?, options, &files)?;
+    let mut identity = tokenizer.to_json()?;
+    if !tokenizer.special_names().is_empty() {
+        // The same file gives other blocks where other tokens begin and end them.
+        identity.extend(format!("{:?}", tokenizer.specials()).bytes());
+    }
+    let key = key("tokens", &identity, options, &files)?;
     let cache = folder.join(format!("{}.tokens", hex(&key)));
     let tokens = match existing(&cache, &key, &mut ignored)? {
         Some(tokens) => tokens,

@@ -110,14 +110,44 @@ pub enum TextError {
 
     /// A tokenizer without one of the tokens that training needs.
     #[error(
-        "{name} lacks {missing}; a tokenizer needs <s>, <pad>, </s>, <unk> and <mask>, or [CLS], [PAD], [SEP], [UNK] \
-         and [MASK]"
+        "{name} lacks a token for {missing}: it has neither all of <s>, <pad>, </s>, <unk>, <mask> nor all of [CLS], [PAD], \
+         [SEP], [UNK], [MASK]; say what it calls them, in `data.text.unit` beside `path`: specials = {{ {keys} }}; a mask or \
+         pad that it lacks is added"
     )]
     MissingSpecials {
         /// The file, or what stands for one.
         name: String,
-        /// The tokens that are not there, separated by commas.
+        /// The keys of [`SpecialNames`](crate::SpecialNames) for which there is no token, separated by commas.
         missing: String,
+        /// What to write for them.
+        keys: String,
+    },
+
+    /// A special token named that is not in the vocabulary.
+    #[error(
+        "{name} has no token '{token}', which `specials.{key}` names; only mask and pad may be new tokens"
+    )]
+    NoSuchSpecial {
+        /// The file, or what stands for one.
+        name: String,
+        /// The key of [`SpecialNames`](crate::SpecialNames).
+        key: &'static str,
+        /// The name given.
+        token: String,
+    },
+
+    /// A mask or padding that is another special token, too.
+    #[error(
+        "{name}: `specials.{key}` and `specials.{other}` are the same token; mask and pad must be tokens of their own, \
+         and a name that the vocabulary lacks makes a new one"
+    )]
+    SameSpecial {
+        /// The file, or what stands for one.
+        name: String,
+        /// The key of [`SpecialNames`](crate::SpecialNames).
+        key: &'static str,
+        /// The other key.
+        other: &'static str,
     },
 
     /// The tokenizer refused a text.

@@ -1,6 +1,6 @@
 //! Pieces of tokens become blocks, as fairseq's `complete_doc` and `complete` do (specification 2.3).
 
-use super::tokenizer::Specials;
+use super::specials::Specials;
 
 /// Collects tokens into blocks.
 ///

@@ -2,36 +2,14 @@
 
 use super::byte_ids::ByteIds;
 use super::error::TextError;
+use super::specials::{SpecialNames, Specials};
 use super::word_start::WordEdges;
 use crate::error::Error;
+use crate::panic_message::panic_message;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use tokenizers::models::ModelWrapper;
-
-/// The ids of the tokens that do not stand for text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Specials {
-    /// Begins every block: `<s>` or `[CLS]`.
-    pub bos: u32,
-    /// Fills shorter rows of a batch: `<pad>` or `[PAD]`.
-    pub pad: u32,
-    /// Ends every piece: `</s>` or `[SEP]`.
-    pub eos: u32,
-    /// Stands for text that the vocabulary lacks: `<unk>` or `[UNK]`.
-    pub unk: u32,
-    /// Stands where a token was hidden: `<mask>` or `[MASK]`.
-    pub mask: u32,
-}
-
-/// The names of the special tokens in the order of [`Specials`]' fields: RoBERTa's, BERT's.
-const FAMILIES: [[&str; 5]; 2] =
-    [["<s>", "<pad>", "</s>", "<unk>", "<mask>"], ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"]];
-
-/// RoBERTa's names, which trained tokenizers have.
-pub(super) const SPECIAL_NAMES: [&str; 5] = FAMILIES[0];
 
 /// Turns text into token ids.
 ///
@@ -40,6 +18,7 @@ pub(super) const SPECIAL_NAMES: [&str; 5] = FAMILIES[0];
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     specials: Specials,
+    names: SpecialNames,
     vocabulary_size: usize,
     edges: WordEdges,
     byte_ids: Option<ByteIds>,
@@ -65,18 +44,26 @@ impl Tokenizer {
     /// line of many megabytes needs no more memory than its tokens.
     const MAX_PART_BYTES: usize = 1 << 16;
 
-    /// Reads a `tokenizer.json`.
+    /// Reads a `tokenizer.json` whose special tokens are called as RoBERTa's or BERT's.
     ///
     /// # Errors
     /// [`Error::Io`]; else as [`from_json`](Self::from_json).
     pub fn read(path: &Path) -> Result<Self, Error> {
+        Self::read_with(path, &SpecialNames::default())
+    }
+
+    /// Reads a `tokenizer.json` whose special tokens have other names.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; else as [`from_json_with`](Self::from_json_with).
+    pub fn read_with(path: &Path, names: &SpecialNames) -> Result<Self, Error> {
         let name = path.display().to_string();
         let bytes = std::fs::metadata(path).map_err(Error::io(path))?.len();
         if bytes > Self::MAX_FILE_BYTES {
             let problem = format!("it has {bytes} bytes, more than the limit of {}", Self::MAX_FILE_BYTES);
             return Err(TextError::Tokenizer { name, problem }.into());
         }
-        Self::from_json(&std::fs::read(path).map_err(Error::io(path))?, &name)
+        Self::from_json_with(&std::fs::read(path).map_err(Error::io(path))?, &name, names)
     }
 
     /// Reads the bytes of a `tokenizer.json`; `name` is what messages call it. Its truncation and padding are not
@@ -86,6 +73,15 @@ impl Tokenizer {
     /// [`TextError::Tokenizer`] if it is damaged, has random dropout or ids above [`MAX_VOCABULARY`](
     /// Self::MAX_VOCABULARY); [`TextError::MissingSpecials`].
     pub fn from_json(json: &[u8], name: &str) -> Result<Self, Error> {
+        Self::from_json_with(json, name, &SpecialNames::default())
+    }
+
+    /// As [`from_json`](Self::from_json), for special tokens of other names.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json); [`TextError::NoSuchSpecial`] or [`TextError::SameSpecial`] if a name cannot be
+    /// meant.
+    pub fn from_json_with(json: &[u8], name: &str, names: &SpecialNames) -> Result<Self, Error> {
         let unusable = |problem: String| Error::from(TextError::Tokenizer { name: name.into(), problem });
         // The crate panics at some damage that this sees first.
         serde_json::from_slice::<IgnoredAny>(json).map_err(|error| unusable(error.to_string()))?;
@@ -102,16 +98,17 @@ impl Tokenizer {
         {
             return Err(unusable("its `dropout` makes tokens random; set it to null".into()));
         }
+        let specials = names.find(&mut inner, name);
         let vocabulary = inner.get_vocab(true);
         let vocabulary_size = vocabulary.values().max().map_or(0, |&id| id as usize + 1);
         if vocabulary_size > Self::MAX_VOCABULARY {
             let limit = Self::MAX_VOCABULARY;
             return Err(unusable(format!("its ids reach {vocabulary_size}, the limit is {limit}")));
         }
-        let specials = find_specials(&inner, name)?;
+        let specials = specials?;
         let edges = WordEdges::new(&inner, &vocabulary, vocabulary_size, specials);
         let byte_ids = ByteIds::of(&inner, &vocabulary);
-        Ok(Self { inner, specials, vocabulary_size, edges, byte_ids })
+        Ok(Self { inner, specials, names: names.clone(), vocabulary_size, edges, byte_ids })
     }
 
     /// The bytes of a `tokenizer.json`, the same for equal tokenizers.
@@ -174,6 +171,12 @@ impl Tokenizer {
         self.specials
     }
 
+    /// The names that the special tokens were found by; none where they are RoBERTa's or BERT's. What
+    /// [`to_json`](Self::to_json) writes does not say them.
+    pub fn special_names(&self) -> &SpecialNames {
+        &self.names
+    }
+
     /// The number of rows that an embedding needs: the largest id and one.
     pub fn vocabulary_size(&self) -> usize {
         self.vocabulary_size
@@ -192,29 +195,8 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result
     // Nothing of ours is changed inside, and a tokenizer that panicked while being read is dropped.
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(outcome) => outcome.map_err(|error| error.to_string()),
-        Err(panic) => {
-            let message = panic.downcast_ref::<String>().map(String::as_str);
-            let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-            Err(format!("the tokenizers crate panicked: {message}"))
-        }
+        Err(panic) => Err(format!("the tokenizers crate panicked: {}", panic_message(&*panic))),
     }
-}
-
-fn find_specials(inner: &tokenizers::Tokenizer, name: &str) -> Result<Specials, Error> {
-    let mut fewest_missing: Option<Vec<&str>> = None;
-    for family in FAMILIES {
-        let ids = family.map(|token| inner.token_to_id(token));
-        if let [Some(bos), Some(pad), Some(eos), Some(unk), Some(mask)] = ids {
-            return Ok(Specials { bos, pad, eos, unk, mask });
-        }
-        let missing: Vec<&str> =
-            family.into_iter().zip(ids).filter(|(_, id)| id.is_none()).map(|(token, _)| token).collect();
-        if fewest_missing.as_ref().is_none_or(|fewest| missing.len() < fewest.len()) {
-            fewest_missing = Some(missing);
-        }
-    }
-    let missing = fewest_missing.unwrap_or_default().join(", ");
-    Err(TextError::MissingSpecials { name: name.into(), missing }.into())
 }
 
 /// Where the first part of a text ends: the text's end, else before the last white space within the limit, else at the

@@ -4,7 +4,8 @@ use super::error::TextError;
 use super::files::{Kinds, TextFile, find};
 use super::options::TextOptions;
 use super::pieces::for_each_piece;
-use super::tokenizer::{SPECIAL_NAMES, Tokenizer, guarded};
+use super::specials::SPECIAL_NAMES;
+use super::tokenizer::{Tokenizer, guarded};
 use super::unigram;
 use super::unit::TextUnit;
 use crate::dataset::Split;
@@ -138,7 +139,7 @@ impl<'a> Learner<'a> {
         // A piece that spells a special token would get its id.
         self.counts.retain(|word, _| !SPECIAL_NAMES.iter().any(|special| word.contains(special)));
         let json = match *self.unit {
-            TextUnit::File { ref path } => return Tokenizer::read(path),
+            TextUnit::File { ref path, ref specials } => return Tokenizer::read_with(path, specials),
             TextUnit::Bytes {} => byte_json(&self.byte_pairs(261)?),
             TextUnit::BytePair { vocabulary } => byte_json(&self.byte_pairs(vocabulary)?),
             TextUnit::Characters { vocabulary } => {

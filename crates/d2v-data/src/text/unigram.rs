@@ -1,6 +1,6 @@
 //! Training of unigram pieces, made a function of the text alone.
 
-use super::tokenizer::SPECIAL_NAMES;
+use super::specials::SPECIAL_NAMES;
 use super::train::single_threaded;
 use std::collections::{BTreeMap, BTreeSet};
 use tokenizers::models::unigram::{Unigram, UnigramTrainer};

@@ -1,5 +1,6 @@
 //! What a token is: no unit is built in, all go the same way.
 
+use super::specials::SpecialNames;
 use crate::error::Error;
 use crate::transform::check_setting;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,9 @@ pub enum TextUnit {
     File {
         /// The file.
         path: PathBuf,
+        /// What it calls its special tokens, unless as RoBERTa or BERT does.
+        #[serde(default, skip_serializing_if = "SpecialNames::is_empty")]
+        specials: SpecialNames,
     },
 }
 

@@ -1,6 +1,6 @@
 //! Where words begin in a row of tokens, for hiding whole words.
 
-use super::tokenizer::Specials;
+use super::specials::Specials;
 use std::collections::HashMap;
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::models::ModelWrapper;

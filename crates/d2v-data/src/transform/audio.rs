@@ -11,8 +11,15 @@ use std::ops::Range;
 
 /// What is added to the variance, as the reference's layer norm does (specification 2.2).
 const EPS: f64 = 1e-5;
-/// So many equal samples in a row are digital silence (or clipping); in recorded sound they do not happen by chance.
+/// So many still samples in a row are digital silence (or clipping) by default: the kernel of the first convolution of
+/// data2vec's front end (specification 2.2), so that none of its windows is without variance.
 const STILL_SAMPLES: usize = 10;
+/// Samples stand still where they differ by at most this part of the channel's loudest: 120 dB below it.
+///
+/// Equality alone would miss the silence beside sound in a resampled recording: what rounding leaves there was measured
+/// to differ by up to 2e-7 of the loudest within ten samples. One step of 16-bit sound is 3e-5 of the loudest at least, so
+/// that recordings of 16 bits stand still where samples are equal, and nowhere else.
+const STILL_SPREAD: f32 = 1e-6;
 
 /// How samples of different lengths become one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -33,24 +40,35 @@ pub struct AudioTransform {
     pub normalise: bool,
     /// Standard deviation of the noise put where a channel stands still, in units of the normalised signal; 0: none.
     pub silence_noise: f32,
+    /// How many samples in a row must be still to be given noise, 2 to 1,000; absent: 10. At most the first window of
+    /// the network, or one that sees a shorter silence alone has no variance: `d2v` takes the kernel of the first
+    /// convolution where that is less than 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub still_samples: Option<usize>,
     /// How the lengths of a batch are made equal.
     pub ragged: Ragged,
 }
 
 impl Default for AudioTransform {
     fn default() -> Self {
-        Self { normalise: true, silence_noise: 0.01, ragged: Ragged::Crop }
+        Self { normalise: true, silence_noise: 0.01, still_samples: None, ragged: Ragged::Crop }
     }
 }
 
 impl AudioTransform {
+    /// What `still_samples` is where it is absent.
+    pub const STILL_SAMPLES: usize = STILL_SAMPLES;
+
     /// Checks every setting.
     ///
     /// # Errors
     /// [`Error::Setting`] names the first that is out of range.
     pub fn validate(&self) -> Result<(), Error> {
         let range = |noise: f32| (0.0..=1.0).contains(&noise);
-        super::check_setting("silence_noise", self.silence_noise, range, "must be 0 to 1")
+        super::check_setting("silence_noise", self.silence_noise, range, "must be 0 to 1")?;
+        let range = |count: usize| (2..=1_000).contains(&count);
+        let still_samples = self.still_samples.unwrap_or(STILL_SAMPLES);
+        super::check_setting("still_samples", still_samples, range, "must be 2 to 1000")
     }
 
     /// Every sample whole: the lengths of a batch are made equal by padding.
@@ -60,9 +78,9 @@ impl AudioTransform {
 
     /// Normalises a sound and fills its digital silence: a pure function of sound and key. Returns `[C, T]`.
     ///
-    /// A channel stands still where at least 10 equal samples follow each other, whatever their value. Without noise
-    /// there, a window of silence has no variance, and the norms that follow divide by nearly nothing. Everything else
-    /// is left as it is.
+    /// A channel stands still where as many samples as `still_samples` follow each other that are equal, whatever their
+    /// value, or differ by no more than a millionth of the channel's loudest. Without noise there, a window of silence has
+    /// no variance, and the norms that follow divide by nearly nothing. Everything else is left as it is.
     ///
     /// # Errors
     /// [`Error::Setting`] if the settings are not valid.
@@ -72,7 +90,8 @@ impl AudioTransform {
         let mut rng = keyed_rng(Domain::Noise, seed, epoch, sample_id);
         let mut samples_ct = sound.into_array();
         for mut channel in samples_ct.axis_iter_mut(Axis(0)) {
-            let still = if self.silence_noise > 0.0 { runs(&channel.view()) } else { Vec::new() };
+            let window = self.still_samples.unwrap_or(STILL_SAMPLES);
+            let still = if self.silence_noise > 0.0 { still(&channel.view(), window) } else { Vec::new() };
             let (mean, deviation) = statistics(&channel.view());
             let scale = if self.normalise {
                 channel.mapv_inplace(|value| ((f64::from(value) - mean) / deviation) as f32);
@@ -97,19 +116,38 @@ fn statistics(channel: &ArrayView1<'_, f32>) -> (f64, f64) {
     (mean, (variance + EPS).sqrt())
 }
 
-/// Where at least [`STILL_SAMPLES`] equal samples follow each other.
-fn runs(channel: &ArrayView1<'_, f32>) -> Vec<Range<usize>> {
-    let mut runs = Vec::new();
+/// What windows of so many samples cover of which all differ by at most [`STILL_SPREAD`] of the loudest sample.
+fn still(channel: &ArrayView1<'_, f32>, window: usize) -> Vec<Range<usize>> {
+    let most = STILL_SPREAD * channel.iter().fold(0.0_f32, |loudest, value| loudest.max(value.abs()));
+    let mut found: Vec<Range<usize>> = Vec::new();
     let mut start = 0;
     for at in 1..=channel.len() {
-        if channel.get(at) != channel.get(start) {
-            if at - start >= STILL_SAMPLES {
-                runs.push(start..at);
-            }
-            start = at;
+        if at < channel.len() && (channel[at] - channel[at - 1]).abs() <= most {
+            continue;
         }
+        // No step from `start` to here is too large, so that only here can be windows without a large difference.
+        for first in start..(at + 1).saturating_sub(window).max(start) {
+            let range = first..first + window;
+            if spread(channel, range.clone()) > most {
+                continue;
+            }
+            match found.last_mut() {
+                Some(last) if first < last.end => last.end = range.end,
+                _ => found.push(range),
+            }
+        }
+        start = at;
     }
-    runs
+    found
+}
+
+fn spread(channel: &ArrayView1<'_, f32>, range: Range<usize>) -> f32 {
+    let (mut least, mut greatest) = (f32::INFINITY, f32::NEG_INFINITY);
+    for at in range {
+        least = least.min(channel[at]);
+        greatest = greatest.max(channel[at]);
+    }
+    greatest - least
 }
 
 /// A part of `length` samples at an offset that depends on the key alone.
@@ -166,6 +204,42 @@ mod tests {
         assert_eq!(changed, (100..110).chain(990..1_000).collect::<Vec<_>>());
     }
 
+    /// With a first kernel of 4, nine zeros are windows without variance.
+    #[test]
+    fn how_much_is_silence_is_a_setting() {
+        let mut row: Vec<f32> = (0..400).map(hashed).collect();
+        row[100..104].fill(0.0);
+        row[200..203].fill(0.0);
+        row[300..309].fill(0.3);
+        let noisy = AudioTransform { still_samples: Some(4), ..AudioTransform::default() };
+        let quiet = AudioTransform { silence_noise: 0.0, ..AudioTransform::default() };
+        let (without, with) = (of(&quiet, &[row.clone()], KEY), of(&noisy, &[row.clone()], KEY));
+        let changed: Vec<usize> = (0..400).filter(|&at| without[[0, at]] != with[[0, at]]).collect();
+        assert_eq!(changed, (100..104).chain(300..309).collect::<Vec<_>>());
+        let row = with.row(0);
+        assert!((0..397).all(|at| spread(&row, at..at + 4) > 1e-4));
+    }
+
+    /// Rounding noise beside sound is silence; one step of 16-bit sound is not, and neither is a slow wave.
+    #[test]
+    fn nearly_equal_samples_stand_still() {
+        let found = |of: &dyn Fn(usize) -> f32| {
+            let mut row: Vec<f32> = (0..300).map(of).collect();
+            row[0] = 1.0;
+            still(&ArrayView1::from(&row), 10)
+        };
+        assert_eq!(found(&|at| 4e-7 * hashed(at)), [1..300]);
+        assert!(found(&|at| (at % 2) as f32 / 32_768.0).is_empty());
+        assert_eq!(
+            found(&|at| (at / 10) as f32 / 32_768.0),
+            (0..30).map(|n| 10 * n..10 * n + 10).skip(1).collect::<Vec<_>>()
+        );
+        assert!(found(&|at| (at as f32 * 0.002).sin()).is_empty());
+        // Steps that are small, and yet lead away.
+        assert!(found(&|at| at as f32 * 3e-7).is_empty());
+        assert_eq!(found(&|_| 0.5), [1..300]);
+    }
+
     #[test]
     fn silence_becomes_noise_of_the_size_asked_for() {
         for value in [0.0, 0.25] {
@@ -208,20 +282,34 @@ mod tests {
         for silence_noise in [-0.1, 1.1, f32::NAN] {
             assert!(AudioTransform { silence_noise, ..AudioTransform::default() }.validate().is_err());
         }
+        for still_samples in [0, 1, 1_001] {
+            let transform =
+                AudioTransform { still_samples: Some(still_samples), ..AudioTransform::default() };
+            assert!(transform.validate().is_err());
+        }
+        let text = toml::to_string(&AudioTransform::default()).unwrap();
+        assert!(!text.contains("still_samples"), "{text}");
+        assert_eq!(
+            toml::from_str("still_samples = 4"),
+            Ok(AudioTransform { still_samples: Some(4), ..AudioTransform::default() })
+        );
     }
 
     proptest! {
         #[test]
-        fn runs_are_found_wherever_they_lie(lengths in proptest::collection::vec(1_usize..25, 1..20)) {
+        fn runs_are_found_wherever_they_lie(
+            lengths in proptest::collection::vec(1_usize..25, 1..20),
+            window in 2_usize..20,
+        ) {
             let mut row = Vec::new();
             let mut expected = Vec::new();
             for (number, &length) in lengths.iter().enumerate() {
-                if length >= STILL_SAMPLES {
+                if length >= window {
                     expected.push(row.len()..row.len() + length);
                 }
                 row.extend(std::iter::repeat_n(number as f32, length));
             }
-            prop_assert_eq!(runs(&ArrayView1::from(&row)), expected);
+            prop_assert_eq!(still(&ArrayView1::from(&row), window), expected);
         }
     }
 }

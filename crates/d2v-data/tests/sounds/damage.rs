@@ -2,6 +2,7 @@
 //!
 //! `D2V_CORRUPTED=10000 cargo test -p d2v-data --test sounds damage` tries that many instead of 300.
 
+use crate::peak::peak_kib;
 use crate::signal::mono;
 use d2v_data::{AudioOptions, RawSample, Split, open_audio};
 use rand::{RngExt, SeedableRng};
@@ -9,13 +10,6 @@ use rand_chacha::ChaCha8Rng;
 
 /// Well above what decoders of sound files of a few kB need, well below what their headers may declare.
 const MEMORY_KIB: u64 = 128 << 10;
-
-/// The most memory this process ever had, in KiB.
-fn peak_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
 
 /// A few flipped bits, or the end cut off, or both; half of the flips hit the first bytes, where the headers are.
 fn damage(bytes: &mut Vec<u8>, rng: &mut ChaCha8Rng) {

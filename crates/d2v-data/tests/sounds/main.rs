@@ -5,4 +5,7 @@
 mod damage;
 mod decoding;
 mod opening;
+#[path = "../memory/peak.rs"]
+mod peak;
 mod signal;
+mod silence;

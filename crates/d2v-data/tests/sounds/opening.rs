@@ -1,9 +1,9 @@
 //! What `open_audio` makes of folders, archives, lists and manifests; all files are made here.
 
-use crate::signal::{mono, wav};
+use crate::signal::{mono, wav, wav_of};
 use d2v_data::{
     AudioLabels, AudioOptions, AudioTransform, BatchSize, Cursor, Dataset, Error, Inputs, Loader,
-    LoaderConfig, RawSample, Split, Subset, TestWhen, Transform, open_audio,
+    LoaderConfig, RawSample, Split, Subset, TestWhen, Transform, WhyIgnored, open_audio,
 };
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -129,6 +129,45 @@ fn patterns_tell_label_group_and_split() {
     assert_eq!(ann.length(0), 40);
 }
 
+/// Folders, archives and lists that say the same with the ends of their paths.
+#[test]
+fn patterns_with_folders_tell_label_and_group() {
+    let files =
+        || vec![("d/yes/ann_1.wav", level(2)), ("d/no/bob_1.wav", level(1)), ("d/no/ann_2.wav", level(3))];
+    let mut with_strays = files();
+    with_strays.extend([("d/yes/stray.wav", level(4)), ("ann_4.wav", level(5))]);
+    let root = folder(&with_strays);
+    let plain = root.path().join("all.tar");
+    std::fs::write(&plain, tar(&with_strays)).unwrap();
+    let zipped = root.path().join("all.tar.gz");
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&tar(&with_strays)).unwrap();
+    std::fs::write(&zipped, encoder.finish().unwrap()).unwrap();
+
+    let labels = AudioLabels::Pattern { pattern: "{label}/{group}_{take}".into(), test_when: None };
+    let of_pattern = AudioOptions { labels, ..options() };
+    let expected = ["no:ann:3", "no:bob:1", "yes:ann:2"];
+    for path in [root.path(), &plain, &zipped] {
+        check(path, Split::Train, &of_pattern, &expected);
+        let data = open_audio(path, Split::Train, &of_pattern).unwrap();
+        assert_eq!(data.ignored().total(), 2, "{:?}", data.ignored());
+    }
+    // Opened one level further down, the same paths are shorter and still fit.
+    check(&root.path().join("d"), Split::Train, &of_pattern, &expected);
+    let manifest = root.path().join("train.tsv");
+    std::fs::write(&manifest, ".\nd/yes/ann_1.wav\t40\nd/no/bob_1.wav\t40\nd/no/ann_2.wav\t40\n").unwrap();
+    check(&manifest, Split::Train, &of_pattern, &expected);
+    let list = root.path().join("list.csv");
+    std::fs::write(&list, "d/yes/ann_1.wav,yes,ann\nd/no/bob_1.wav,no,bob\nd/no/ann_2.wav,no,ann\n").unwrap();
+    check(&list, Split::Train, &options(), &expected);
+
+    let split = folder(&[("train/ann/yes/1.wav", level(1)), ("test/bob/yes/1.wav", level(2))]);
+    let labels = AudioLabels::Pattern { pattern: "{group}/{label}/{take}".into(), test_when: None };
+    let of_pattern = AudioOptions { labels, ..options() };
+    check(split.path(), Split::Train, &of_pattern, &["yes:ann:1"]);
+    check(split.path(), Split::Test, &of_pattern, &["yes:bob:2"]);
+}
+
 #[test]
 fn lists_and_manifests() {
     let root = folder(&yes_and_no());
@@ -160,9 +199,53 @@ fn what_is_left_out_is_listed() {
     assert_eq!(data.len(), 3);
     let reasons: Vec<&str> = data.ignored().listed().iter().map(|left| left.reason.as_str()).collect();
     assert!(reasons[0].contains("broken.wav") && reasons[1].contains("min_seconds"), "{reasons:?}");
+    let ignored = data.ignored();
+    let counts =
+        [WhyIgnored::Unreadable, WhyIgnored::TooShort, WhyIgnored::NotMeant].map(|why| ignored.count(why));
+    assert_eq!(counts, [1, 1, 0]);
+    let broken: Vec<&str> =
+        ignored.listed_for(WhyIgnored::Unreadable).map(|left| left.name.as_str()).collect();
+    assert!(broken[0].ends_with("broken.wav"), "{broken:?}");
     let empty = folder(&[("notes.txt", vec![])]);
     assert!(open_audio(empty.path(), Split::All, &options()).is_err());
     assert!(open_audio(&empty.path().join("none"), Split::All, &options()).is_err());
+}
+
+/// Files that are broken count as unreadable samples, those that are too short do not.
+#[test]
+fn broken_files_count_towards_the_limit() {
+    let files: Vec<(String, Vec<u8>)> = (0..12)
+        .map(|number| match number {
+            0..3 => (format!("{number}.wav"), b"RIFF....WAVE".to_vec()),
+            3..7 => (format!("{number}.wav"), wav(1_000, 1, &[1; 29])),
+            // In order by its header, but not a number inside.
+            7 => (format!("{number}.wav"), wav_of(3, 32, 1_000, 1, &[0xFF; 160])),
+            _ => (format!("{number}.wav"), level(number)),
+        })
+        .collect();
+    let files: Vec<(&str, Vec<u8>)> =
+        files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
+    let root = folder(&files);
+    let outcome = |unreadable_limit| {
+        let data = open_audio(root.path(), Split::All, &options()).unwrap();
+        assert_eq!(data.len(), 5);
+        let config = LoaderConfig {
+            batch: BatchSize::Samples(5),
+            transform: Transform::Audio(AudioTransform::default()),
+            unreadable_limit,
+            ..LoaderConfig::default()
+        };
+        Loader::new(Arc::from(data), config, Cursor::default()).and_then(|mut loader| loader.next().unwrap())
+    };
+    match outcome(2) {
+        Err(Error::TooManyUnreadable { count: 3, limit: 2, name, .. }) => assert!(name.ends_with("2.wav")),
+        other => panic!("{other:?}"),
+    }
+    match outcome(3) {
+        Err(Error::TooManyUnreadable { count: 4, limit: 3, name, .. }) => assert!(name.ends_with("7.wav")),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(outcome(4).unwrap().len(), 5);
 }
 
 /// Sounds of many lengths come in batches of a total length, cropped to the shortest, the same for any threads.

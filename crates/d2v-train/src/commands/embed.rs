@@ -10,6 +10,7 @@ use crate::evaluate::pooling::{Pooling, pool, real_tokens};
 use crate::evaluate::trained::TrainedRun;
 use crate::evaluate::{Error, FeatureName};
 use crate::exit::Exit;
+use crate::left_out::log_left_out;
 use crate::sources::open_source;
 use clap::ValueEnum;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ fn embed(args: &Args) -> Result<EmbeddingIndex> {
     let network = run.network(args.of, device)?;
     let config = DataConfig { path: Some(args.data.clone()), ..run.config.data.clone() };
     let data = open_source(&config, args.split.into(), run.tokenizer.clone())?.dataset;
+    log_left_out(&*data);
 
     let pooling = args.pool.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     let source = EmbeddingSource {

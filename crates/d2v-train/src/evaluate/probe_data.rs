@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::draw::{Part, choose_items};
 use crate::config::DataConfig;
+use crate::left_out::log_left_out;
 use crate::sources::open_labelled;
 use crate::{Error as RunError, Result};
 
@@ -80,7 +81,11 @@ impl ProbeData {
                 return Err(Error::Setting { name, value: "0".into(), rule: "must be at least 1" }.into());
             }
         }
-        let part = |split| open_labelled(config, labels, split, tokenizer.cloned());
+        let part = |split| -> Result<Arc<dyn Dataset>> {
+            let data = open_labelled(config, labels, split, tokenizer.cloned())?;
+            log_left_out(&*data);
+            Ok(data)
+        };
         let (test_part, whole_train, whole_test) = match split {
             ProbeSplit::ByGroup(groups) => {
                 let (train, test) = by_group(&part(Split::All)?, groups)?;

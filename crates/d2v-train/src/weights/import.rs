@@ -60,7 +60,13 @@ fn with_recipe(
     }
     let tokenizer = match &model.description {
         Description::Text(_) => Some(match model.companions.get(TOKENIZER) {
-            Some(json) => Tokenizer::from_json(json, &folder.join(TOKENIZER).display().to_string())?,
+            Some(json) => {
+                let name = folder.join(TOKENIZER).display().to_string();
+                match &config.data.text.unit {
+                    TextUnit::File { specials, .. } => Tokenizer::from_json_with(json, &name, specials)?,
+                    _ => Tokenizer::from_json(json, &name)?,
+                }
+            }
             None => tokenizer_of(&config, folder)?,
         }),
         _ => None,
@@ -147,7 +153,7 @@ pub fn fairseq(file: &Path, mut config: RunConfig, of: Of) -> Result<Import> {
 /// The tokenizer that the recipe names.
 fn tokenizer_of(config: &RunConfig, path: &Path) -> Result<Tokenizer> {
     match &config.data.text.unit {
-        TextUnit::File { path } => Ok(Tokenizer::read(path)?),
+        TextUnit::File { path, specials } => Ok(Tokenizer::read_with(path, specials)?),
         _ => Err(Error::NoTokenizer { path: path.to_owned() }.into()),
     }
 }

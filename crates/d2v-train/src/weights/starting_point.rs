@@ -59,10 +59,10 @@ impl ImportRecord {
 /// If the folder holds a run, the weights are not those of the configured network, or the disk refuses.
 pub fn write_starting_point(import: Import, source: &Path, of: Of, out: &Path) -> Result<ImportRecord> {
     let Import { mut config, student, teacher, tokenizer, notes } = import;
-    if tokenizer.is_some() {
+    if let Some(tokenizer) = &tokenizer {
         let path = std::path::absolute(out.join(TOKENIZER_FILE));
         let path = path.map_err(|source| crate::Error::Io { path: out.to_owned(), source })?;
-        config.data.text.unit = TextUnit::File { path };
+        config.data.text.unit = TextUnit::File { path, specials: tokenizer.special_names().clone() };
     }
     config.validate()?;
     let place = (Device::Cpu, Kind::Float, config.seed);

@@ -9,4 +9,5 @@ mod masks;
 mod memory;
 mod resume;
 mod tiny_run;
+mod wav;
 mod weights;

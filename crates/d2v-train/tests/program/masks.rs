@@ -1,6 +1,7 @@
 //! What is hidden of speech and text, shown on the samples themselves: in the terminal, as a picture, in the report.
 
 use crate::tiny_run::{TinyRun, d2v, read, stderr};
+use crate::wav::wav;
 use d2v_train::waveform_picture::{HIDDEN_GROUND, MARGIN_PX, VISIBLE_GROUND};
 use std::path::Path;
 use tempfile::TempDir;
@@ -64,15 +65,9 @@ fn check_shading(png: &Path, masks: &[Vec<bool>], frame_px: u32) {
 fn recordings(lengths: &[u32]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (index, &samples) in lengths.iter().enumerate() {
-        let bytes = samples * 2;
-        let mut wav = [b"RIFF", &(36 + bytes).to_le_bytes()[..], b"WAVEfmt ", &16_u32.to_le_bytes()].concat();
-        for field in [1_u16, 1, 8_000, 0, 16_000, 0, 2, 16] {
-            wav.extend(field.to_le_bytes());
-        }
-        wav.extend([b"data", &bytes.to_le_bytes()[..]].concat());
         let tone = |at: u32| (f64::from(at) * 0.3 * f64::from(index as u32 + 1)).sin() * 9_000.0;
-        wav.extend((0..samples).flat_map(|at| (tone(at) as i16).to_le_bytes()));
-        std::fs::write(folder.path().join(format!("tone-{index}.wav")), wav).unwrap();
+        let sound: Vec<i16> = (0..samples).map(|at| tone(at) as i16).collect();
+        std::fs::write(folder.path().join(format!("tone-{index}.wav")), wav(8_000, &sound)).unwrap();
     }
     folder
 }

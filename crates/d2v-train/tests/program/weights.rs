@@ -1,6 +1,7 @@
 //! Weights out of a run and into another, for each modality, by the commands that users type.
 
 use crate::tiny_run::{TinyRun, d2v, read, stderr};
+use crate::wav::wav;
 use d2v_train::weights::{ImportRecord, Of};
 use d2v_weights::{Checkpoint, Network, Tensors, read_safetensors};
 use std::path::{Path, PathBuf};
@@ -58,8 +59,8 @@ const SPEECH: Modality = Modality {
                 let tone = (seconds * 600.0 * f64::from(index + 1)).sin() * (seconds * 9.0).cos();
                 (tone * 12_000.0) as i16
             };
-            let sound: Vec<u8> = (0..samples).flat_map(|at| wave(at).to_le_bytes()).collect();
-            std::fs::write(folder.join(format!("{index}.wav")), wav(&sound)).unwrap();
+            let sound: Vec<i16> = (0..samples).map(wave).collect();
+            std::fs::write(folder.join(format!("{index}.wav")), wav(16_000, &sound)).unwrap();
         }
     },
 };
@@ -79,28 +80,6 @@ const TEXT: Modality = Modality {
             .unwrap();
     },
 };
-
-/// 16-bit sound of one channel at 16 kHz.
-fn wav(sound: &[u8]) -> Vec<u8> {
-    let size = sound.len() as u32;
-    let mut file = Vec::new();
-    for part in [
-        b"RIFF".as_slice(),
-        &(36 + size).to_le_bytes(),
-        b"WAVEfmt ",
-        &16_u32.to_le_bytes(),
-        &[1, 0, 1, 0],
-        &16_000_u32.to_le_bytes(),
-        &32_000_u32.to_le_bytes(),
-        &[2, 0, 16, 0],
-        b"data",
-        &size.to_le_bytes(),
-        sound,
-    ] {
-        file.extend_from_slice(part);
-    }
-    file
-}
 
 /// A folder with runs and files in it, and the commands on them.
 struct Place(TempDir);
