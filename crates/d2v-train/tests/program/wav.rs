@@ -1,7 +1,7 @@
 //! WAV files for the tests that read recordings.
 
 /// A WAV file of one channel of 16-bit samples.
-pub fn wav(rate_hz: u32, samples: &[i16]) -> Vec<u8> {
+pub(crate) fn wav(rate_hz: u32, samples: &[i16]) -> Vec<u8> {
     let bytes = 2 * samples.len() as u32;
     let mut file = Vec::new();
     for part in [
