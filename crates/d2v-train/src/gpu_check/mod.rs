@@ -156,7 +156,7 @@ pub const RESULT_FILE: &str = "gpu-check.json";
 ///
 /// # Errors
 /// If it cannot be written.
-pub fn write(check: &GpuCheck, folder: &Path) -> anyhow::Result<std::path::PathBuf> {
+pub fn write(check: &GpuCheck, folder: &Path) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(folder)?;
     let path = folder.join(RESULT_FILE);
     let text = serde_json::to_vec_pretty(check)?;
