@@ -23,6 +23,8 @@ pub mod evaluate;
 pub mod flops;
 pub mod gpu_check;
 pub mod human_numbers;
+mod input_fit;
+mod log_line;
 pub mod machine;
 pub mod mask_strip;
 pub mod mask_text;

@@ -6,10 +6,10 @@ use crate::checkpoint::{CheckpointStore, Retention, Versions};
 use crate::collapse::{CollapseWatch, RunState as Health, Verdict};
 use crate::config::{Precision, RunConfig, Schedules};
 use crate::evaluate::trained::tokenizer_of;
-use crate::flops::StepFlops;
-use crate::metrics::{MetricsLog, StageMetrics, StepMetrics};
-use crate::observe::{Recent, Spread, Watched, observe};
-use crate::progress::{Console, LineEvery, Progress};
+use crate::log_line::{Clock, describe_watched, masked_fraction, step_flops};
+use crate::metrics::{MetricsLog, StepMetrics};
+use crate::observe::{Recent, Spread, observe, predicted_positions};
+use crate::progress::{Console, Progress};
 use crate::report::CONFIG_FILE;
 use crate::run_state::{RunState, checkpoint_tensors, load_tensors};
 use crate::sessions::{Session, record_session};
@@ -22,7 +22,7 @@ use crate::weights::start_from;
 use crate::{Error, Result, machine, settings};
 use d2v_data::Split;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tch::{Device, Kind};
 
 /// How a run ended.
@@ -55,20 +55,13 @@ pub struct Run {
     verdict: Option<Verdict>,
     state: RunState,
     store: CheckpointStore,
+    /// The step of the newest checkpoint.
+    saved: Option<u64>,
     metrics: MetricsLog,
     events: EventWriter,
     progress: Progress,
     ceiling_tflops: f64,
     clock: Clock,
-}
-
-/// Time of this session, and since the last line of the log.
-struct Clock {
-    started: Instant,
-    seconds_before: f64,
-    line_started: Instant,
-    line_samples: u64,
-    line_flops: u64,
 }
 
 impl Run {
@@ -111,6 +104,7 @@ impl Run {
         let averaged = config.teacher.averaged;
         let mut learner =
             Learner::new(&config.model, averaged, &config.targets, config.loss, &config.optimizer, place)?;
+        let saved = latest.checkpoint.as_ref().map(|checkpoint| checkpoint.step);
         let begins_from = config.init.as_deref().filter(|_| latest.checkpoint.is_none());
         let state = match latest.checkpoint {
             None => {
@@ -151,9 +145,10 @@ impl Run {
             watch: CollapseWatch::resume(config.collapse.clone(), state.watch.clone()),
             verdict: None,
             store,
+            saved,
             metrics: MetricsLog::open(out, state.step)?,
             events: EventWriter::open(out, state.step)?,
-            progress: console.progress(schedules.steps, state.step, LineEvery::Time(Duration::from_secs(10))),
+            progress: console.progress(schedules.steps, state.step, Duration::from_secs(10)),
             ceiling_tflops,
             clock: Clock::start(state.seconds),
             schedules,
@@ -198,7 +193,9 @@ impl Run {
                 finish = end;
                 break;
             }
-            if let Some(signal) = signals.and_then(Signals::requested) {
+            // After the last update there is nothing left to stop.
+            let going_on = self.state.step < self.schedules.steps;
+            if let Some(signal) = signals.and_then(Signals::requested).filter(|_| going_on) {
                 finish = Finish::Stopped(signal);
                 break;
             }
@@ -230,7 +227,11 @@ impl Run {
         let host: Vec<HostBatch> =
             (0..config.train.accumulate).map(|_| self.loader.next_batch()).collect::<Result<_>>()?;
         let batches: Vec<MaskedBatch> = host.iter().map(|batch| batch.to_device(self.device)).collect();
-        let report = self.learner.step(&batches, &settings)?;
+        let hidden = batches.iter().any(|batch| batch.hidden() > 0);
+        let report = match hidden {
+            true => self.learner.step(&batches, &settings)?,
+            false => StepReport { loss: f64::NAN, grad_norm: f64::NAN, updated: false, observed: None },
+        };
         drop(batches);
 
         let samples: u64 = host.iter().map(|one| one.batch.len() as u64).sum();
@@ -245,13 +246,16 @@ impl Run {
         self.clock.line_samples += samples;
         self.clock.line_flops += flops;
 
-        if !report.updated {
+        if !hidden {
+            self.state.skip_nothing_hidden()?;
+        } else if !report.updated {
             if let Some(end) = self.skipped(&report, &host)? {
                 return Ok(Some(end));
             }
         } else {
             self.state.skipped_in_a_row = 0;
         }
+        self.progress.advance(update);
         if logging {
             return self.log(&settings, &report, &host, watching);
         }
@@ -297,7 +301,8 @@ impl Run {
         Ok((in_a_row >= limit).then_some(Finish::Diverged { in_a_row, batches: folder }))
     }
 
-    /// The line of this update in all logs; the watch, where it is due.
+    /// The line of this update in all logs; the watch, where it is due. A skipped update is no sight for the watch: what
+    /// is not finite in it has not been learnt.
     fn log(
         &mut self,
         settings: &StepSettings,
@@ -305,22 +310,27 @@ impl Run {
         host: &[HostBatch],
         watching: bool,
     ) -> Result<Option<Finish>> {
-        let Some(seen) = &report.observed else { return Ok(None) };
-        let spread = Spread::of(seen)?;
+        let seen = match (&report.observed, host.last()) {
+            (Some(seen), Some(last)) => Spread::of(seen)?.map(|spread| (seen, spread, last)),
+            _ => None,
+        };
         let mut watched = None;
-        if watching {
+        if let Some((seen, spread, last)) = seen.as_ref().filter(|_| watching && report.updated) {
             let since = std::mem::take(&mut self.state.since_watch);
             let recent = Recent {
                 loss: since.loss(report),
                 grad_norm: since.grad_norm(report),
                 warmup_fraction: self.warmup_fraction(),
             };
-            watched = Some(observe(&self.learner, &self.state.config.loss, settings, seen, &spread, recent)?);
+            let hidden_m = predicted_positions(&last.hiding);
+            let loss = &self.state.config.loss;
+            watched = Some(observe(&self.learner, loss, settings, (seen, &hidden_m), spread, recent)?);
         }
         let verdict = watched.as_ref().map(|seen| self.watch.observe(&seen.observation));
         self.state.watch = self.watch.state().clone();
 
         let since = std::mem::take(&mut self.state.since_log);
+        let spread = seen.map(|(_, spread, _)| spread);
         let mut line = StepMetrics {
             step: settings.update,
             epoch: host.first().map_or(0, |one| one.batch.epoch),
@@ -329,9 +339,9 @@ impl Run {
             lr: settings.lr,
             tau: settings.tau,
             grad_norm: since.grad_norm(report),
-            target_std: spread.target_std,
-            prediction_std: spread.prediction_std,
-            r2: Some(spread.r2),
+            target_std: spread.map(|spread| spread.target_std),
+            prediction_std: spread.map(|spread| spread.prediction_std),
+            r2: spread.map(|spread| spread.r2),
             masked_fraction: masked_fraction(host),
             skipped_updates: Some(self.state.skipped_updates),
             ..StepMetrics::default()
@@ -363,70 +373,15 @@ impl Run {
         self.schedules.learning_rate.warmup_steps() as f64 / self.schedules.steps.max(1) as f64
     }
 
-    /// A checkpoint of what is now.
+    /// A checkpoint of what is now, unless there is one of this step.
     fn save(&mut self) -> Result<()> {
+        if self.saved == Some(self.state.step) {
+            return Ok(());
+        }
         self.state.seconds = self.clock.seconds();
         self.metrics.sync()?;
-        self.unreadable.add(self.loader.skipped())?;
         self.store.save(self.state.step, &checkpoint_tensors(&self.learner), &self.state)?;
-        Ok(())
-    }
-}
-
-/// Operations on one micro-batch.
-fn step_flops(config: &RunConfig, host: &HostBatch) -> u64 {
-    let hidden = host.hiding.mask.total_hidden() as u64;
-    let length = host.batch.inputs.row_length() as i64;
-    StepFlops::of(config, host.batch.len() as u64, length, hidden).total()
-}
-
-/// The share of the real positions that is hidden.
-fn masked_fraction(host: &[HostBatch]) -> f64 {
-    let real = |one: &HostBatch| match &one.hiding.padding {
-        Some(padding) => padding.lengths().iter().sum(),
-        None => one.hiding.mask.rows() * one.hiding.mask.len(),
-    };
-    let positions: usize = host.iter().map(real).sum();
-    let hidden: usize = host.iter().map(|one| one.hiding.mask.total_hidden()).sum();
-    hidden as f64 / positions.max(1) as f64
-}
-
-fn describe_watched(line: &mut StepMetrics, watched: &Watched, verdict: Option<&Verdict>) {
-    let seen = &watched.observation;
-    line.effective_rank = Some(seen.effective_rank);
-    line.position_share = seen.position_share;
-    line.adjacent_cosine = seen.adjacent_cosine;
-    line.token_cosine = watched.token_cosine;
-    line.sample_cosine = watched.sample_cosine;
-    line.student_teacher_distance = Some(seen.relative_distance);
-    line.loss_over_predict_zero = Some(seen.predict_zero_ratio);
-    line.raw_target_std = seen.stages.get(&crate::collapse::Stage::Teacher).map(|stage| stage.raw_std);
-    line.stages =
-        seen.stages.iter().map(|(stage, statistics)| StageMetrics::new(*stage, statistics)).collect();
-    line.verdict = verdict.cloned();
-}
-
-impl Clock {
-    fn start(seconds_before: f64) -> Clock {
-        let now = Instant::now();
-        Clock { started: now, seconds_before, line_started: now, line_samples: 0, line_flops: 0 }
-    }
-
-    fn seconds(&self) -> f64 {
-        self.seconds_before + self.started.elapsed().as_secs_f64()
-    }
-
-    /// Fills in the columns that depend on the machine, over the updates since the last line.
-    fn line(&mut self, line: &mut StepMetrics, waited: Duration, ceiling_tflops: f64) {
-        let elapsed = self.line_started.elapsed().as_secs_f64().max(1e-9);
-        let tflops = self.line_flops as f64 / elapsed / 1e12;
-        line.samples_per_second = self.line_samples as f64 / elapsed;
-        line.data_wait = (waited.as_secs_f64() / elapsed).min(1.0);
-        line.seconds = self.seconds();
-        line.tflops = Some(tflops);
-        line.share_of_ceiling = Some(tflops / ceiling_tflops);
-        self.line_started = Instant::now();
-        self.line_samples = 0;
-        self.line_flops = 0;
+        self.saved = Some(self.state.step);
+        self.unreadable.add_within(self.loader.skipped(), self.state.config.data.unreadable_limit)
     }
 }
