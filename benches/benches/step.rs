@@ -59,8 +59,8 @@ fn step(criterion: &mut Criterion) {
             let report = learner.step(&batch, &settings).expect("the shapes fit");
             let seen = report.observed.expect("it was asked for");
             let recent = Recent { loss: report.loss, grad_norm: report.grad_norm, warmup_fraction: 0.1 };
-            let spread = Spread::of(&seen).expect("many hidden positions");
-            observe(&learner, &config.loss, &settings, &seen, &spread, recent)
+            let spread = Spread::of(&seen).expect("the shapes fit").expect("many hidden positions");
+            observe(&learner, &config.loss, &settings, (&seen, &batch[0].hidden_m), &spread, recent)
                 .map(|watched| watched.token_cosine)
         });
     });

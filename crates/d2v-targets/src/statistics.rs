@@ -15,14 +15,15 @@
 
 mod cosine;
 mod distance;
+mod group;
 mod rank;
 mod share;
 mod spread;
 
-pub use cosine::{adjacent_cosine, mean_sample_cosine, mean_token_cosine};
+pub use cosine::{adjacent_cosine, mean_group_cosine, mean_sample_cosine, mean_token_cosine};
 pub use distance::relative_distance;
 pub use rank::{MAX_RANK_ROWS, effective_rank, rank_limit};
-pub use share::{position_share, predict_zero_ratio, r2};
+pub use share::{group_share, position_share, predict_zero_ratio, r2};
 pub use spread::{sequence_std, token_std};
 
 use serde::Serialize;
@@ -47,13 +48,12 @@ pub struct StageStatistics {
     pub token_cosine: Option<f64>,
     /// [`mean_sample_cosine`]: -1 to 1; `None` when there is a single sample.
     pub sample_cosine: Option<f64>,
+    /// [`position_share`]: at most 1; `None` when there is a single sample.
+    pub position_share: Option<f64>,
 }
 
 impl StageStatistics {
     /// Measures `x_bld`, samples by positions by width.
-    ///
-    /// Predictions at hidden positions, whose number differs between samples, are measured as a single sequence:
-    /// `x_md.unsqueeze(0)`.
     ///
     /// # Errors
     ///
@@ -67,6 +67,30 @@ impl StageStatistics {
             effective_rank: effective_rank(&x_nd)?,
             token_cosine: (positions > 1).then(|| mean_token_cosine(x_bld)).transpose()?,
             sample_cosine: (samples > 1).then(|| mean_sample_cosine(x_bld)).transpose()?,
+            position_share: (samples > 1).then(|| position_share(x_bld)).transpose()?,
+        })
+    }
+
+    /// Measures rows at hidden positions, `x_md`, whose number differs between samples: `hidden_m` are their int64 indices
+    /// into samples times `positions`.
+    ///
+    /// Deviation and token cosine are over all rows, as of a single sequence; samples are told apart by the means of their
+    /// rows. What the hiding leaves undefined, such as the share of position where each is hidden once, is `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] unless `x_md` has two dimensions, neither empty, and `hidden_m` one index per row;
+    /// [`Error::TooFew`] for a single row.
+    pub fn measure_hidden(x_md: &Tensor, hidden_m: &Tensor, positions: i64) -> Result<Self> {
+        let defined = |measured: Result<f64>| match measured {
+            Err(Error::TooFew { .. }) => Ok(None),
+            measured => measured.map(Some),
+        };
+        let sample_m = hidden_m.divide_scalar_mode(positions, "floor");
+        Ok(Self {
+            sample_cosine: defined(mean_group_cosine(x_md, &sample_m))?,
+            position_share: defined(group_share(x_md, &hidden_m.remainder(positions)))?,
+            ..Self::measure(&x_md.unsqueeze(0))?
         })
     }
 }
@@ -145,6 +169,26 @@ mod tests {
         let stage = StageStatistics::measure(&x_bld).unwrap();
         assert_eq!(stage.sample_cosine, None, "one sample has no other to be compared with");
         assert!(stage.token_cosine.is_some(), "nine positions have neighbours");
+    }
+
+    #[test]
+    fn hidden_rows_know_their_sample_and_position() {
+        // The same at a position whatever the sample; three samples of which each hides other positions.
+        let value_ld = normal(2, [4, 16]);
+        let hidden_m = Tensor::from_slice(&[0i64, 2, 4, 5, 6, 10, 11]);
+        let x_md = value_ld.index_select(0, &hidden_m.remainder(4));
+        let stage = StageStatistics::measure_hidden(&x_md, &hidden_m, 4).unwrap();
+        assert!((stage.position_share.unwrap() - 1.0).abs() < 1e-12, "{stage:?}");
+        let mean =
+            |rows: &[i64]| value_ld.index_select(0, &Tensor::from_slice(rows)).mean_dim(0i64, false, None);
+        let mean_3d = Tensor::stack(&[mean(&[0, 2]), mean(&[0, 1, 2]), mean(&[2, 3])], 0);
+        let expected = mean_sample_cosine(&mean_3d.unsqueeze(1)).unwrap();
+        assert!((stage.sample_cosine.unwrap() - expected).abs() < 1e-12, "{stage:?}, expected {expected}");
+
+        // Of one sample, each position hidden once, neither is defined.
+        let once_m = Tensor::from_slice(&[1i64, 3]);
+        let stage = StageStatistics::measure_hidden(&normal(3, [2, 16]), &once_m, 4).unwrap();
+        assert_eq!((stage.sample_cosine, stage.position_share), (None, None));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use d2v_data::{
     SyntheticTextConfig, TextOptions, Transform, batches_per_epoch,
 };
 use d2v_ema::Tau;
-use d2v_encoders::{AudioConfig, EncoderConfig};
+use d2v_encoders::EncoderConfig;
 use d2v_masking::{MaskConfig, Positions};
 use d2v_targets::LossConfig;
 use serde::{Deserialize, Serialize};
@@ -131,6 +131,13 @@ pub struct TrainConfig {
     /// The run ends after so many updates in a row whose loss or gradient was not finite.
     #[serde(default = "ten_updates")]
     pub max_skipped_in_a_row: u32,
+    /// Probe the student beside its random start once the run is done, on a few thousand samples, if the data has labels.
+    #[serde(default = "yes")]
+    pub probe_at_end: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn one() -> usize {
@@ -253,68 +260,6 @@ impl RunConfig {
         Ok(())
     }
 
-    /// What the front end takes must be what the data makes.
-    fn check_input(&self) -> Result<()> {
-        match (&self.model.encoder, &self.data.transform) {
-            (EncoderConfig::Image(image), Transform::Image(transform)) => {
-                if i64::from(transform.size_px()) != image.image_size {
-                    let rule = format!("must equal model.encoder.image_size = {}", image.image_size);
-                    return Err(setting("data.transform.geometry.size_px", &transform.size_px(), &rule));
-                }
-                Ok(())
-            }
-            (EncoderConfig::Audio(audio), Transform::Audio(_)) => {
-                if self.data.path.is_none() {
-                    return self.check_built_in_sound(audio);
-                }
-                let data = &self.data.audio;
-                data.validate()?;
-                if data.sample_rate_hz != audio.sample_rate_hz {
-                    let rule = format!("must equal model.encoder.sample_rate_hz = {}", audio.sample_rate_hz);
-                    return Err(setting("data.audio.sample_rate_hz", &data.sample_rate_hz, &rule));
-                }
-                if data.channels as i64 != audio.channels {
-                    let rule = format!("must equal model.encoder.channels = {}", audio.channels);
-                    return Err(setting("data.audio.channels", &data.channels, &rule));
-                }
-                let least = audio.receptive_field() as f64 / f64::from(audio.sample_rate_hz);
-                if data.min_seconds < least {
-                    let rule = format!("must be at least the receptive field of model.encoder, {least:.4} s");
-                    return Err(setting("data.audio.min_seconds", &data.min_seconds, &rule));
-                }
-                Ok(())
-            }
-            (EncoderConfig::Text(text), Transform::Text(_)) => {
-                let (key, longest) = match self.data.path {
-                    Some(_) => ("data.text.max_tokens", self.data.text.max_tokens),
-                    None => ("data.synthetic_text.max_tokens", self.data.synthetic_text.max_tokens),
-                };
-                if longest as i64 > text.max_tokens {
-                    let rule = format!("must be at most model.encoder.max_tokens = {}", text.max_tokens);
-                    return Err(setting(key, &longest, &rule));
-                }
-                Ok(self.data.text.validate()?)
-            }
-            (encoder, _) => {
-                let rule = format!("must be that of model.encoder: {}", encoder.modality());
-                Err(setting("data.transform.modality", &"another", &rule))
-            }
-        }
-    }
-
-    fn check_built_in_sound(&self, audio: &AudioConfig) -> Result<()> {
-        let rate = self.data.synthetic_audio.sample_rate_hz;
-        if rate != audio.sample_rate_hz {
-            let rule = format!("must equal model.encoder.sample_rate_hz = {}", audio.sample_rate_hz);
-            return Err(setting("data.synthetic_audio.sample_rate_hz", &rate, &rule));
-        }
-        if audio.channels != 1 {
-            let rule = "must be 1 for the built-in sounds; give --data for sound of several channels";
-            return Err(setting("model.encoder.channels", &audio.channels, rule));
-        }
-        Ok(())
-    }
-
     /// What a micro-batch holds.
     ///
     /// # Errors
@@ -403,7 +348,7 @@ pub fn positions(encoder: &EncoderConfig, length: i64) -> Positions {
     }
 }
 
-fn setting(key: &str, value: &impl ToString, rule: &str) -> Error {
+pub(crate) fn setting(key: &str, value: &impl ToString, rule: &str) -> Error {
     Error::Config { key: key.into(), value: value.to_string(), rule: rule.into() }
 }
 

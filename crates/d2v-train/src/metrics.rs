@@ -46,12 +46,10 @@ pub struct StepMetrics {
     /// Global L2 norm of the gradient before clipping.
     #[serde(with = "nan_as_null")]
     pub grad_norm: f64,
-    /// Standard deviation of the targets over hidden positions.
-    #[serde(with = "nan_as_null")]
-    pub target_std: f64,
-    /// Standard deviation of the predictions over hidden positions.
-    #[serde(with = "nan_as_null")]
-    pub prediction_std: f64,
+    /// Standard deviation of the targets over hidden positions; absent where fewer than two were hidden.
+    pub target_std: Option<f64>,
+    /// Standard deviation of the predictions over hidden positions; absent where fewer than two were hidden.
+    pub prediction_std: Option<f64>,
     /// Effective rank of the targets: the exponential of the entropy of their covariance's eigenvalues; 1 to their width.
     pub effective_rank: Option<f64>,
     /// Share of the targets' variance that the position alone explains, 0 to 1.
@@ -116,12 +114,23 @@ pub struct StageMetrics {
     /// Effective rank of the features.
     #[serde(with = "nan_as_null")]
     pub effective_rank: f64,
+    /// Mean cosine between positions of a sample, -1 to 1; of what is only there at hidden positions, between all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_cosine: Option<f64>,
+    /// Mean cosine between the samples' means, -1 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_cosine: Option<f64>,
+    /// Share of the variance that the position alone explains, at most 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position_share: Option<f64>,
 }
 
 impl StageMetrics {
     /// What is recorded of a stage's statistics.
     pub fn new(stage: Stage, statistics: &StageStatistics) -> Self {
-        Self { stage, raw_std: statistics.raw_std, effective_rank: statistics.effective_rank }
+        let &StageStatistics { raw_std, effective_rank, token_cosine, sample_cosine, position_share } =
+            statistics;
+        Self { stage, raw_std, effective_rank, token_cosine, sample_cosine, position_share }
     }
 }
 
@@ -136,12 +145,12 @@ impl StepMetrics {
             ("train/masked_fraction", self.masked_fraction),
             ("schedule/lr", self.lr),
             ("schedule/tau", self.tau),
-            ("collapse/target_std", self.target_std),
-            ("collapse/prediction_std", self.prediction_std),
             ("speed/samples_per_second", self.samples_per_second),
             ("speed/data_wait", self.data_wait),
         ];
         let sometimes = [
+            ("collapse/target_std", self.target_std),
+            ("collapse/prediction_std", self.prediction_std),
             ("collapse/effective_rank", self.effective_rank),
             ("collapse/position_share", self.position_share),
             ("collapse/r2", self.r2),
@@ -155,12 +164,16 @@ impl StepMetrics {
             ("speed/tflops", self.tflops),
             ("speed/share_of_ceiling", self.share_of_ceiling),
         ];
-        let stages = self.stages.iter().flat_map(|stage| {
-            let StageMetrics { stage, raw_std, effective_rank } = stage;
-            [
-                (format!("stage_raw_std/{stage}"), *raw_std),
-                (format!("stage_effective_rank/{stage}"), *effective_rank),
-            ]
+        let stages = self.stages.iter().flat_map(|measured| {
+            let named = [
+                ("raw_std", Some(measured.raw_std)),
+                ("effective_rank", Some(measured.effective_rank)),
+                ("token_cosine", measured.token_cosine),
+                ("sample_cosine", measured.sample_cosine),
+                ("position_share", measured.position_share),
+            ];
+            let stage = measured.stage;
+            named.into_iter().filter_map(move |(what, value)| Some((format!("stage_{what}/{stage}"), value?)))
         });
         always
             .into_iter()
@@ -307,12 +320,24 @@ mod tests {
 
     #[test]
     fn scalars_leave_out_what_was_not_measured() {
-        let stages = vec![StageMetrics { stage: Stage::Block(1), raw_std: 0.5, effective_rank: 9.0 }];
+        let statistics = StageStatistics {
+            raw_std: 0.5,
+            effective_rank: 9.0,
+            token_cosine: Some(0.1),
+            sample_cosine: None,
+            position_share: Some(0.3),
+        };
+        let stages = vec![StageMetrics::new(Stage::Block(1), &statistics)];
         let metrics = StepMetrics { r2: Some(0.4), loss: f64::NAN, stages, ..step(3) };
         let scalars: std::collections::HashMap<_, _> = metrics.scalars().into_iter().collect();
         assert!(scalars["train/loss"].is_nan());
         assert_eq!(scalars["collapse/r2"], 0.4);
         assert_eq!(scalars["stage_effective_rank/block_1"], 9.0);
+        assert_eq!(scalars["stage_position_share/block_1"], 0.3);
+        assert!(!scalars.contains_key("stage_sample_cosine/block_1"), "one sample");
+        let line = serde_json::to_value(&metrics).unwrap();
+        assert_eq!(line["stages"][0]["token_cosine"], 0.1);
+        assert!(line["stages"][0].get("sample_cosine").is_none(), "{line}");
         assert!(!scalars.contains_key("collapse/position_share"));
     }
 

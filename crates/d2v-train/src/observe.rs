@@ -1,6 +1,7 @@
 //! From the tensors of a step to the numbers that the collapse watch and the log read.
 
 use crate::Result;
+use crate::batches::Hiding;
 use crate::collapse::{Observation, Stage};
 use crate::step::{Learner, Observed, StepReport, StepSettings};
 use d2v_targets::LossConfig;
@@ -22,17 +23,25 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of one step.
+    /// Of one step; `None` of fewer than two hidden positions, which have no spread.
     ///
     /// # Errors
-    /// If there is a single hidden position.
-    pub fn of(seen: &Observed) -> Result<Spread> {
-        Ok(Spread {
+    /// If shapes do not fit.
+    pub fn of(seen: &Observed) -> Result<Option<Spread>> {
+        if seen.targets_md.size()[0] < 2 {
+            return Ok(None);
+        }
+        Ok(Some(Spread {
             target_std: token_std(&seen.targets_md)?,
             prediction_std: token_std(&seen.predictions_md)?,
             r2: r2(&seen.predictions_md, &seen.targets_md)?,
-        })
+        }))
     }
+}
+
+/// Which positions the rows of [`Observed::predictions_md`] are of: int64 indices into samples times positions, on the host.
+pub fn predicted_positions(hiding: &Hiding) -> Tensor {
+    Tensor::from_slice(&hiding.predicted.as_ref().unwrap_or(&hiding.mask).flat_hidden())
 }
 
 /// What of the recent past an observation needs beside the step's own tensors.
@@ -56,7 +65,7 @@ pub struct Watched {
     pub sample_cosine: Option<f64>,
 }
 
-/// Measures the tensors of one step.
+/// Measures the tensors of one step, whose predictions are of the positions `hidden_m`.
 ///
 /// # Errors
 /// If shapes do not fit.
@@ -64,10 +73,13 @@ pub fn observe(
     learner: &Learner,
     loss: &LossConfig,
     settings: &StepSettings,
-    seen: &Observed,
+    (seen, hidden_m): (&Observed, &Tensor),
     spread: &Spread,
     recent: Recent,
 ) -> Result<Watched> {
+    let hidden_m = hidden_m.to_device(seen.predictions_md.device());
+    let of_hidden =
+        |x_md: &Tensor| StageStatistics::measure_hidden(x_md, &hidden_m, seen.targets_bld.size()[1]);
     let real = RealPart::of(seen);
     let targets_bld = real.cut(&seen.targets_bld)?;
     let (samples, positions) = (targets_bld.size()[0], targets_bld.size()[1]);
@@ -75,13 +87,16 @@ pub fn observe(
     let mut stages = std::collections::BTreeMap::new();
     stages.insert(Stage::FrontEnd, StageStatistics::measure(&real.cut(&seen.features)?)?);
     for (index, block) in &seen.student_blocks {
-        let block_bld = if block.dim() == 2 { block.unsqueeze(0) } else { real.cut(block)? };
-        stages.insert(Stage::Block(*index), StageStatistics::measure(&block_bld)?);
+        let measured = match block.dim() {
+            2 => of_hidden(block)?,
+            _ => StageStatistics::measure(&real.cut(block)?)?,
+        };
+        stages.insert(Stage::Block(*index), measured);
     }
     let layers = Tensor::stack(&seen.teacher_layers_bld, 0).to_kind(Kind::Float);
     let teacher_bld = layers.mean_dim(0, false, None::<Kind>);
     stages.insert(Stage::Teacher, StageStatistics::measure(&real.cut(&teacher_bld)?)?);
-    stages.insert(Stage::Prediction, StageStatistics::measure(&seen.predictions_md.unsqueeze(0))?);
+    stages.insert(Stage::Prediction, of_hidden(&seen.predictions_md)?);
 
     let student = &learner.student.network.parameters;
     let averaged = learner.ema.names(d2v_ema::Fate::Averaged);
@@ -171,6 +186,91 @@ impl Since {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collapse::{CollapseConfig, CollapseWatch, RunState, Verdict};
+    use crate::recipes::LearnerConfig;
+    use d2v_torch::seed;
+    use d2v_transformer::Size;
+    use tch::Device;
+
+    /// What the watch says of a real step, once `change` has been made to its predictions.
+    fn verdict(change: impl FnOnce(&mut Observed, &Tensor)) -> (Watched, Verdict) {
+        let recipe = LearnerConfig::image(Size::Tiny).shrunk();
+        let mut learner = recipe.learner(Device::Cpu, Kind::Float, 3).unwrap();
+        let batch = recipe.noise(6, 1, Device::Cpu).unwrap();
+        let settings = StepSettings {
+            seed: 3,
+            update: 401,
+            lr: 1e-3,
+            tau: 0.999,
+            precision: Kind::Float,
+            recompute: false,
+            observe: true,
+        };
+        let report = learner.step(std::slice::from_ref(&batch), &settings).unwrap();
+        let mut seen = report.observed.unwrap();
+        change(&mut seen, &batch.hidden_m);
+        let recent = Recent { loss: report.loss, grad_norm: report.grad_norm, warmup_fraction: 0.1 };
+        let spread = Spread::of(&seen).unwrap().unwrap();
+        let watched =
+            observe(&learner, &recipe.loss, &settings, (&seen, &batch.hidden_m), &spread, recent).unwrap();
+        // Any alarm will do: clues are told once there is one.
+        let config = CollapseConfig { max_position_share: 0.0, ..CollapseConfig::default() };
+        let verdict = CollapseWatch::new(config).observe(&watched.observation);
+        assert_ne!(verdict.state, RunState::Healthy, "{verdict}");
+        (watched, verdict)
+    }
+
+    fn says_same_for_every_sample(verdict: &Verdict) -> bool {
+        verdict.evidence.iter().any(|line| line.contains("predictions hardly depend on the sample"))
+    }
+
+    #[test]
+    fn predictions_that_do_not_depend_on_the_sample_are_a_clue() {
+        let (watched, verdict) = verdict(|seen, hidden_m| {
+            // A value of each position, the same in all samples, beside a mean that all positions share.
+            let (positions, width) = (seen.targets_bld.size()[1], seen.targets_bld.size()[2]);
+            let normal =
+                |key| seed::seeded(&[key], || Tensor::randn([positions, width], (Kind::Float, Device::Cpu)));
+            let value_ld = normal(1) * 0.1 + normal(2).narrow(0, 0, 1);
+            seen.predictions_md = value_ld.index_select(0, &hidden_m.remainder(positions));
+        });
+        let prediction = watched.observation.stages[&Stage::Prediction];
+        assert!(prediction.sample_cosine.unwrap() > 0.98, "{prediction:?}");
+        assert!((prediction.position_share.unwrap() - 1.0).abs() < 1e-6, "{prediction:?}");
+        assert!(says_same_for_every_sample(&verdict), "{verdict}");
+    }
+
+    #[test]
+    fn predictions_that_differ_between_samples_are_no_clue() {
+        let (watched, verdict) = verdict(|seen, _| {
+            let size = seen.predictions_md.size();
+            seen.predictions_md = seed::seeded(&[4], || Tensor::randn(&size, (Kind::Float, Device::Cpu)));
+        });
+        let prediction = watched.observation.stages[&Stage::Prediction];
+        assert!(prediction.sample_cosine.unwrap().abs() < 0.5, "{prediction:?}");
+        assert!(!says_same_for_every_sample(&verdict), "{verdict}");
+        // All of them, the last block included, of which only hidden rows are computed.
+        for (stage, statistics) in &watched.observation.stages {
+            assert!(statistics.position_share.is_some_and(f64::is_finite), "{stage}: {statistics:?}");
+        }
+    }
+
+    #[test]
+    fn one_hidden_position_has_no_spread() {
+        let row = |rows: i64| Tensor::ones([rows, 4], (Kind::Float, Device::Cpu));
+        let seen = |rows| Observed {
+            targets_md: row(rows),
+            predictions_md: row(rows),
+            teacher_layers_bld: Vec::new(),
+            features: row(1),
+            student_blocks: Vec::new(),
+            padding_bl: None,
+            targets_bld: row(1),
+        };
+        assert!(Spread::of(&seen(0)).unwrap().is_none(), "none");
+        assert!(Spread::of(&seen(1)).unwrap().is_none(), "one");
+        assert!(Spread::of(&seen(2)).unwrap().is_some(), "two");
+    }
 
     #[test]
     fn statistics_leave_padding_out() {
@@ -181,7 +281,7 @@ mod tests {
         .view([3, 4, 1]);
         let real = [1, 4, 3];
         let padding = (0..3).flat_map(|row| (0..4).map(move |at| at >= real[row])).collect::<Vec<bool>>();
-        let nothing = || Tensor::zeros([1, 1], (Kind::Double, tch::Device::Cpu));
+        let nothing = || Tensor::zeros([1, 1], (Kind::Double, Device::Cpu));
         let mut seen = Observed {
             targets_md: nothing(),
             predictions_md: nothing(),

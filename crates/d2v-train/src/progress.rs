@@ -22,15 +22,6 @@ pub struct Console {
     out: Arc<Mutex<Box<dyn Write + Send>>>,
 }
 
-/// How often a line is written where there is no terminal. The first and last steps always get one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineEvery {
-    /// At steps divisible by this; 0 writes the first and last only.
-    Steps(u64),
-    /// When this much time has passed since the last line.
-    Time(Duration),
-}
-
 impl Console {
     /// The standard error stream: with bars if it is a terminal.
     pub fn stderr() -> Self {
@@ -43,8 +34,9 @@ impl Console {
         self.bars.is_some()
     }
 
-    /// Shows a run of `total_steps` updates of which `finished_steps` were made by earlier sessions.
-    pub fn progress(&self, total_steps: u64, finished_steps: u64, every: LineEvery) -> Progress {
+    /// Shows a run of `total_steps` updates of which `finished_steps` were made by earlier sessions. Where there is no
+    /// terminal, a line is written when `line_every` has passed since the last; the first and last steps always get one.
+    pub fn progress(&self, total_steps: u64, finished_steps: u64, line_every: Duration) -> Progress {
         let bar = self.bars.as_ref().map(|bars| {
             // The widest field comes last and is cut at the terminal's edge.
             let style = ProgressStyle::with_template("{bar:24} {human_pos}/{human_len}  {wide_msg}")
@@ -60,7 +52,7 @@ impl Console {
             bar,
             total_steps,
             finished_steps,
-            every,
+            line_every,
             started: now,
             last_line: None,
         }
@@ -121,14 +113,21 @@ pub struct Progress {
     bar: Option<ProgressBar>,
     total_steps: u64,
     finished_steps: u64,
-    every: LineEvery,
+    line_every: Duration,
     started: Instant,
     last_line: Option<Instant>,
 }
 
 impl Progress {
-    /// Shows the step that `metrics` record. Cheap enough to be called at every step: the bar is redrawn a few times a
-    /// second at most.
+    /// Moves the bar to a finished step, of which nothing else is known. Cheap enough to be called at every step: the bar
+    /// is redrawn a few times a second at most.
+    pub fn advance(&self, step: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(step);
+        }
+    }
+
+    /// Shows the step that `metrics` record.
     ///
     /// A stream that cannot be written to (a closed pipe) is no reason to stop training and is ignored.
     pub fn update(&mut self, metrics: &StepMetrics) {
@@ -146,12 +145,7 @@ impl Progress {
 
     fn line_is_due(&self, step: u64, now: Instant) -> bool {
         let Some(last_line) = self.last_line else { return true };
-        step >= self.total_steps
-            || match self.every {
-                LineEvery::Steps(0) => false,
-                LineEvery::Steps(steps) => step.is_multiple_of(steps),
-                LineEvery::Time(time) => now.duration_since(last_line) >= time,
-            }
+        step >= self.total_steps || now.duration_since(last_line) >= self.line_every
     }
 
     /// What is told of a step, the most wanted first.
@@ -234,9 +228,9 @@ mod tests {
     }
 
     /// Runs steps `from`..=8 of 8 and returns which got a line.
-    fn steps_told(from: u64, every: LineEvery) -> Vec<String> {
+    fn steps_told(from: u64, line_every: Duration) -> Vec<String> {
         let (console, out) = plain();
-        let mut progress = console.progress(8, from - 1, every);
+        let mut progress = console.progress(8, from - 1, line_every);
         (from..=8).for_each(|number| progress.update(&step(number)));
         out.text()
             .lines()
@@ -245,18 +239,17 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_at_the_chosen_steps_and_at_both_ends() {
-        assert_eq!(steps_told(1, LineEvery::Steps(3)), ["1", "3", "6", "8"]);
-        assert_eq!(steps_told(5, LineEvery::Steps(3)), ["5", "6", "8"]);
-        assert_eq!(steps_told(1, LineEvery::Steps(0)), ["1", "8"]);
-        assert_eq!(steps_told(1, LineEvery::Time(Duration::from_secs(3600))), ["1", "8"]);
-        assert_eq!(steps_told(6, LineEvery::Time(Duration::ZERO)), ["6", "7", "8"]);
+    fn lines_come_when_it_is_time_and_at_both_ends() {
+        let hour = Duration::from_secs(3600);
+        assert_eq!(steps_told(1, hour), ["1", "8"]);
+        assert_eq!(steps_told(6, hour), ["6", "8"]);
+        assert_eq!(steps_told(6, Duration::ZERO), ["6", "7", "8"]);
     }
 
     #[test]
     fn a_plain_line_tells_everything_without_control_codes() {
         let (console, out) = plain();
-        let mut progress = console.progress(1000, 0, LineEvery::Steps(1));
+        let mut progress = console.progress(1000, 0, Duration::ZERO);
         progress.update(&StepMetrics { skipped_updates: Some(2), ..step(1000) });
         drop(progress);
         let expected = "step 1,000/1,000  loss 0.5312, 812.3 samples/s, data wait 1.2 %, \
@@ -267,7 +260,7 @@ mod tests {
     #[test]
     fn the_time_left_counts_this_session_s_steps_only() {
         let (console, _) = plain();
-        let progress = console.progress(100, 90, LineEvery::Steps(1));
+        let progress = console.progress(100, 90, Duration::ZERO);
         let after = |seconds| progress.started + Duration::from_secs(seconds);
         assert_eq!(progress.seconds_left(92, after(10)), Some(40.0));
         assert_eq!(progress.seconds_left(90, after(10)), None);
@@ -286,7 +279,7 @@ mod tests {
             .without_time()
             .with_target(false)
             .finish();
-        let mut progress = console.progress(8, 0, LineEvery::Steps(1));
+        let mut progress = console.progress(8, 0, Duration::ZERO);
         tracing::subscriber::with_default(subscriber, || {
             progress.update(&step(2));
             tracing::warn!("an update was skipped");
@@ -297,6 +290,18 @@ mod tests {
         assert_eq!(lines[0].trim(), "WARN an update was skipped");
         assert!(lines[1].starts_with("████████████············ 4/8  loss 0.5312, ETA "), "{lines:?}");
         assert_eq!(lines.len(), 2, "{lines:?}");
+    }
+
+    #[test]
+    fn the_bar_moves_at_every_step_and_keeps_what_was_told() {
+        let screen = InMemoryTerm::new(10, 120);
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(screen.clone())));
+        let console = Console { bars: Some(bars), out: plain().0.out };
+        let mut progress = console.progress(8, 0, Duration::ZERO);
+        progress.update(&step(2));
+        progress.advance(6);
+        drop(progress);
+        assert!(screen.contents().contains("6/8  loss 0.5312"), "{}", screen.contents());
     }
 
     /// Writes as a terminal does: what the test's screen shows is what a user would see.

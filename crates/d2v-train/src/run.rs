@@ -6,11 +6,11 @@ use crate::checkpoint::{CheckpointStore, Retention, Versions};
 use crate::collapse::{CollapseWatch, RunState as Health, Verdict};
 use crate::config::{Precision, RunConfig, Schedules};
 use crate::evaluate::trained::tokenizer_of;
-use crate::flops::StepFlops;
 use crate::left_out::log_left_out;
-use crate::metrics::{MetricsLog, StageMetrics, StepMetrics};
-use crate::observe::{Recent, Spread, Watched, observe};
-use crate::progress::{Console, LineEvery, Progress};
+use crate::log_line::{Clock, describe_watched, masked_fraction, step_flops};
+use crate::metrics::{MetricsLog, StepMetrics};
+use crate::observe::{Recent, Spread, observe, predicted_positions};
+use crate::progress::{Console, Progress};
 use crate::replay::{load_again, write_aside};
 use crate::report::CONFIG_FILE;
 use crate::run_state::{RunState, checkpoint_tensors, load_tensors};
@@ -25,7 +25,7 @@ use crate::{Error, Result, machine, settings};
 use d2v_data::{Cursor, Split};
 use d2v_torch::upload::Uploader;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tch::{Device, Kind};
 
 /// How a run ended.
@@ -63,6 +63,8 @@ pub struct Run {
     verdict: Option<Verdict>,
     state: RunState,
     store: CheckpointStore,
+    /// The step of the newest checkpoint.
+    saved: Option<u64>,
     metrics: MetricsLog,
     events: EventWriter,
     progress: Progress,
@@ -75,16 +77,8 @@ struct Unread {
     update: u64,
     /// Where its batches begin.
     cursor: Cursor,
-    step: QueuedStep,
-}
-
-/// Time of this session, and since the last line of the log.
-struct Clock {
-    started: Instant,
-    seconds_before: f64,
-    line_started: Instant,
-    line_samples: u64,
-    line_flops: u64,
+    /// Absent where its masks hid nothing.
+    step: Option<QueuedStep>,
 }
 
 impl Run {
@@ -125,6 +119,7 @@ impl Run {
         let averaged = config.teacher.averaged;
         let mut learner =
             Learner::new(&config.model, averaged, &config.targets, config.loss, &config.optimizer, place)?;
+        let saved = latest.checkpoint.as_ref().map(|checkpoint| checkpoint.step);
         let begins_from = config.init.as_deref().filter(|_| latest.checkpoint.is_none());
         let state = match latest.checkpoint {
             None => {
@@ -169,9 +164,10 @@ impl Run {
             watch: CollapseWatch::resume(config.collapse.clone(), state.watch.clone()),
             verdict: None,
             store,
+            saved,
             metrics: MetricsLog::open(out, state.step)?,
             events: EventWriter::open(out, state.step)?,
-            progress: console.progress(schedules.steps, state.step, LineEvery::Time(Duration::from_secs(10))),
+            progress: console.progress(schedules.steps, state.step, Duration::from_secs(10)),
             ceiling_tflops,
             clock: Clock::start(state.seconds),
             schedules,
@@ -216,7 +212,9 @@ impl Run {
                 finish = end;
                 break;
             }
-            if let Some(signal) = signals.and_then(Signals::requested) {
+            // After the last update there is nothing left to stop.
+            let going_on = self.state.step < self.schedules.steps;
+            if let Some(signal) = signals.and_then(Signals::requested).filter(|_| going_on) {
                 finish = Finish::Stopped(signal);
                 break;
             }
@@ -255,7 +253,8 @@ impl Run {
             None => Upcoming::load(&mut self.loader, count, &self.uploader)?,
         };
         let (host, batches) = upcoming.arrive()?;
-        let step = self.learner.queue(&batches, &settings)?;
+        let hides = batches.iter().any(|batch| batch.hidden() > 0);
+        let step = if hides { Some(self.learner.queue(&batches, &settings)?) } else { None };
         drop(batches);
         if !last {
             // While the device is at this update.
@@ -273,6 +272,7 @@ impl Run {
         self.clock.line_samples += samples;
         self.clock.line_flops += flops;
 
+        self.progress.advance(update);
         // Reading makes the host wait, so a GPU is asked only where the numbers are needed.
         let saving = update.is_multiple_of(self.state.config.checkpoint.every_steps);
         if !(logging || saving || last) && self.device.is_cuda() {
@@ -290,11 +290,15 @@ impl Run {
     fn read_back(&mut self) -> Result<(Option<StepReport>, Option<Finish>)> {
         let mut newest = None;
         for Unread { update, cursor, step } in std::mem::take(&mut self.unread) {
-            let report = step.read();
+            let nothing = StepReport { loss: f64::NAN, grad_norm: f64::NAN, updated: false, observed: None };
+            let hides = step.is_some();
+            let report = step.map_or(nothing, QueuedStep::read);
             self.state.since_log.add(&report);
             self.state.since_watch.add(&report);
             if report.updated {
                 self.state.skipped_in_a_row = 0;
+            } else if !hides {
+                self.state.skip_nothing_hidden(update)?;
             } else if let Some(end) = self.skipped(update, cursor, &report)? {
                 return Ok((Some(report), Some(end)));
             }
@@ -321,7 +325,8 @@ impl Run {
         Ok((in_a_row >= limit).then_some(Finish::Diverged { in_a_row, batches: folder }))
     }
 
-    /// The line of this update in all logs; the watch, where it is due.
+    /// The line of this update in all logs; the watch, where it is due. A skipped update is no sight for the watch: what
+    /// is not finite in it has not been learnt.
     fn log(
         &mut self,
         settings: &StepSettings,
@@ -329,22 +334,27 @@ impl Run {
         host: &[HostBatch],
         watching: bool,
     ) -> Result<Option<Finish>> {
-        let Some(seen) = &report.observed else { return Ok(None) };
-        let spread = Spread::of(seen)?;
+        let seen = match (&report.observed, host.last()) {
+            (Some(seen), Some(last)) => Spread::of(seen)?.map(|spread| (seen, spread, last)),
+            _ => None,
+        };
         let mut watched = None;
-        if watching {
+        if let Some((seen, spread, last)) = seen.as_ref().filter(|_| watching && report.updated) {
             let since = std::mem::take(&mut self.state.since_watch);
             let recent = Recent {
                 loss: since.loss(report),
                 grad_norm: since.grad_norm(report),
                 warmup_fraction: self.warmup_fraction(),
             };
-            watched = Some(observe(&self.learner, &self.state.config.loss, settings, seen, &spread, recent)?);
+            let hidden_m = predicted_positions(&last.hiding);
+            let loss = &self.state.config.loss;
+            watched = Some(observe(&self.learner, loss, settings, (seen, &hidden_m), spread, recent)?);
         }
         let verdict = watched.as_ref().map(|seen| self.watch.observe(&seen.observation));
         self.state.watch = self.watch.state().clone();
 
         let since = std::mem::take(&mut self.state.since_log);
+        let spread = seen.map(|(_, spread, _)| spread);
         let mut line = StepMetrics {
             step: settings.update,
             epoch: host.first().map_or(0, |one| one.batch.epoch),
@@ -353,9 +363,9 @@ impl Run {
             lr: settings.lr,
             tau: settings.tau,
             grad_norm: since.grad_norm(report),
-            target_std: spread.target_std,
-            prediction_std: spread.prediction_std,
-            r2: Some(spread.r2),
+            target_std: spread.map(|spread| spread.target_std),
+            prediction_std: spread.map(|spread| spread.prediction_std),
+            r2: spread.map(|spread| spread.r2),
             masked_fraction: masked_fraction(host),
             skipped_updates: Some(self.state.skipped_updates),
             ..StepMetrics::default()
@@ -387,70 +397,15 @@ impl Run {
         self.schedules.learning_rate.warmup_steps() as f64 / self.schedules.steps.max(1) as f64
     }
 
-    /// A checkpoint of what is now.
+    /// A checkpoint of what is now, unless there is one of this step.
     fn save(&mut self) -> Result<()> {
+        if self.saved == Some(self.state.step) {
+            return Ok(());
+        }
         self.state.seconds = self.clock.seconds();
         self.metrics.sync()?;
-        self.unreadable.add(self.loader.skipped())?;
         self.store.save(self.state.step, &checkpoint_tensors(&self.learner), &self.state)?;
-        Ok(())
-    }
-}
-
-/// Operations on one micro-batch.
-fn step_flops(config: &RunConfig, host: &HostBatch) -> u64 {
-    let hidden = host.hiding.mask.total_hidden() as u64;
-    let length = host.batch.inputs.row_length() as i64;
-    StepFlops::of(config, host.batch.len() as u64, length, hidden).total()
-}
-
-/// The share of the real positions that is hidden.
-fn masked_fraction(host: &[HostBatch]) -> f64 {
-    let real = |one: &HostBatch| match &one.hiding.padding {
-        Some(padding) => padding.lengths().iter().sum(),
-        None => one.hiding.mask.rows() * one.hiding.mask.len(),
-    };
-    let positions: usize = host.iter().map(real).sum();
-    let hidden: usize = host.iter().map(|one| one.hiding.mask.total_hidden()).sum();
-    hidden as f64 / positions.max(1) as f64
-}
-
-fn describe_watched(line: &mut StepMetrics, watched: &Watched, verdict: Option<&Verdict>) {
-    let seen = &watched.observation;
-    line.effective_rank = Some(seen.effective_rank);
-    line.position_share = seen.position_share;
-    line.adjacent_cosine = seen.adjacent_cosine;
-    line.token_cosine = watched.token_cosine;
-    line.sample_cosine = watched.sample_cosine;
-    line.student_teacher_distance = Some(seen.relative_distance);
-    line.loss_over_predict_zero = Some(seen.predict_zero_ratio);
-    line.raw_target_std = seen.stages.get(&crate::collapse::Stage::Teacher).map(|stage| stage.raw_std);
-    line.stages =
-        seen.stages.iter().map(|(stage, statistics)| StageMetrics::new(*stage, statistics)).collect();
-    line.verdict = verdict.cloned();
-}
-
-impl Clock {
-    fn start(seconds_before: f64) -> Clock {
-        let now = Instant::now();
-        Clock { started: now, seconds_before, line_started: now, line_samples: 0, line_flops: 0 }
-    }
-
-    fn seconds(&self) -> f64 {
-        self.seconds_before + self.started.elapsed().as_secs_f64()
-    }
-
-    /// Fills in the columns that depend on the machine, over the updates since the last line.
-    fn line(&mut self, line: &mut StepMetrics, waited: Duration, ceiling_tflops: f64) {
-        let elapsed = self.line_started.elapsed().as_secs_f64().max(1e-9);
-        let tflops = self.line_flops as f64 / elapsed / 1e12;
-        line.samples_per_second = self.line_samples as f64 / elapsed;
-        line.data_wait = (waited.as_secs_f64() / elapsed).min(1.0);
-        line.seconds = self.seconds();
-        line.tflops = Some(tflops);
-        line.share_of_ceiling = Some(tflops / ceiling_tflops);
-        self.line_started = Instant::now();
-        self.line_samples = 0;
-        self.line_flops = 0;
+        self.saved = Some(self.state.step);
+        self.unreadable.add_within(self.loader.skipped(), self.state.config.data.unreadable_limit)
     }
 }

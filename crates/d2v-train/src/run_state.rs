@@ -58,9 +58,23 @@ impl RunState {
         }
     }
 
+    /// Counts an update whose masks hid nothing to learn from, as those of a few short texts may, and which was skipped.
+    ///
+    /// # Errors
+    /// [`Error::NothingHidden`] after as many skipped updates in a row as end a run: then it is no chance.
+    pub fn skip_nothing_hidden(&mut self, update: u64) -> Result<()> {
+        self.skipped_updates += 1;
+        self.skipped_in_a_row += 1;
+        if self.skipped_in_a_row >= self.config.train.max_skipped_in_a_row {
+            return Err(Error::NothingHidden { update });
+        }
+        tracing::warn!("step {update}: the masks hide nothing; the update is skipped");
+        Ok(())
+    }
+
     /// Checks that a run with `config` would go on as this one began.
     ///
-    /// Where the run is computed, its log, its checkpoints and its alarms may change; everything else decides what is
+    /// Where the run is computed, its checkpoints, its alarms and its probe may change; everything else decides what is
     /// learnt.
     ///
     /// # Errors
@@ -75,6 +89,7 @@ impl RunState {
             let absolute = |path: std::path::PathBuf| std::path::absolute(&path).unwrap_or(path);
             config.data.path = config.data.path.map(absolute);
             config.init = config.init.map(absolute);
+            config.train.probe_at_end = true;
             config.checkpoint = Default::default();
             config.collapse = Default::default();
             serde_json::to_value(config).unwrap_or_default()

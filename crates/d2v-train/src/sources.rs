@@ -173,6 +173,7 @@ pub fn save_tokenizer(run: &Path, tokenizer: &Tokenizer) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::recipe::RecipeArgs;
     use d2v_encoders::ConvLayer;
 
     /// A tokenizer as GPT-2's, which has one special token.
@@ -205,5 +206,35 @@ mod tests {
         assert_eq!((of(10), of(32)), (None, None));
         let mel = AudioFeatures::LogMel { bands: 40, window: 256, hop: 80, stacked: 2 };
         assert_eq!(still_samples(&mel), None);
+    }
+
+    fn data(modality: &str) -> DataConfig {
+        RecipeArgs::default().load_for(modality).unwrap().data
+    }
+
+    #[test]
+    fn text_with_labels_comes_from_tables() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = folder.path().join("reviews.tsv");
+        std::fs::write(&table, "sentence\tlabel\ngood\tpos\nbad\tneg\nfine\tpos\n").unwrap();
+        let config = DataConfig { path: Some(table), ..data("text") };
+        let tokenizer = Arc::new(built_in_tokenizer(&config).unwrap());
+        let options = LabelledTextOptions::default();
+        let labelled = open_labelled(&config, &options, Split::Train, Some(tokenizer)).unwrap();
+        assert_eq!((labelled.len(), labelled.classes()), (3, &["neg".to_owned(), "pos".to_owned()][..]));
+        let labels: Vec<_> = (0..3).map(|index| labelled.label(index)).collect();
+        assert_eq!(labels, [Some(1), Some(0), Some(1)]);
+        // Without a tokenizer it is read as for training: running text, which has no labels.
+        let running = open_labelled(&config, &options, Split::All, None).unwrap();
+        assert!((0..running.len()).all(|index| running.label(index).is_none()));
+    }
+
+    #[test]
+    fn the_built_in_data_of_every_modality_has_labels() {
+        for modality in ["image", "audio", "text"] {
+            let options = LabelledTextOptions::default();
+            let test = open_labelled(&data(modality), &options, Split::Test, None).unwrap();
+            assert!(test.classes().len() > 1 && test.label(0).is_some(), "{modality}");
+        }
     }
 }

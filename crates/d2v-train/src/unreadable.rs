@@ -1,5 +1,6 @@
 //! `unreadable.json`: the samples of a run that could not be read, and why.
 
+use crate::Result;
 use crate::atomic_file::write_atomically;
 use crate::output_error::OutputError;
 use d2v_data::Skipped;
@@ -22,7 +23,7 @@ impl UnreadableList {
     ///
     /// # Errors
     /// If there is a file that cannot be read, or that is no such list.
-    pub fn open(run: &Path) -> Result<UnreadableList, OutputError> {
+    pub fn open(run: &Path) -> std::result::Result<UnreadableList, OutputError> {
         let path = run.join(UNREADABLE_FILE);
         let listed: Vec<Skipped> = match std::fs::read(&path) {
             Ok(text) => {
@@ -39,7 +40,7 @@ impl UnreadableList {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn add(&mut self, skipped: Vec<Skipped>) -> Result<(), OutputError> {
+    pub fn add(&mut self, skipped: Vec<Skipped>) -> std::result::Result<(), OutputError> {
         let before = self.reasons.len();
         self.reasons.extend(skipped.into_iter().map(|Skipped { name, reason }| (name, reason)));
         if self.reasons.len() == before {
@@ -50,6 +51,24 @@ impl UnreadableList {
         let list: Vec<Skipped> = list.collect();
         write_atomically(&self.path, |file| Ok(serde_json::to_writer_pretty(file, &list)?))
             .map_err(OutputError::io("write", &self.path))
+    }
+
+    /// As [`add`](UnreadableList::add), and holds the list against the limit over all sessions of the run: a loader counts
+    /// those of its own session alone.
+    ///
+    /// A session that met nothing unreadable passes: the data may have been mended since.
+    ///
+    /// # Errors
+    /// [`d2v_data::Error::TooManyUnreadable`]; if the file cannot be written.
+    pub fn add_within(&mut self, skipped: Vec<Skipped>, limit: usize) -> Result<()> {
+        let newest = skipped.last().cloned();
+        self.add(skipped)?;
+        match newest {
+            Some(Skipped { name, reason }) if self.len() > limit => {
+                Err(d2v_data::Error::TooManyUnreadable { count: self.len(), limit, name, reason }.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Number of samples listed.
@@ -92,6 +111,23 @@ mod tests {
         second.add(skipped(&["b.png", "c.png"])).unwrap();
         assert_eq!(read(), skipped(&["a.png", "b.png", "c.png"]));
         assert_eq!(second.len(), 3);
+    }
+
+    #[test]
+    fn the_limit_is_over_all_sessions() {
+        let run = tempfile::tempdir().unwrap();
+        UnreadableList::open(run.path()).unwrap().add_within(skipped(&["a.png", "b.png"]), 2).unwrap();
+        let mut second = UnreadableList::open(run.path()).unwrap();
+        second.add_within(skipped(&["b.png"]), 2).unwrap();
+        let error = second.add_within(skipped(&["c.png"]), 2).unwrap_err().to_string();
+        assert!(
+            error.contains("3 unreadable samples, more than the limit of 2; the last is c.png"),
+            "{error}"
+        );
+        let mut third = UnreadableList::open(run.path()).unwrap();
+        third.add_within(Vec::new(), 2).expect("the data was mended");
+        third.add_within(skipped(&["a.png"]), 3).expect("or the limit raised");
+        assert!(third.add_within(skipped(&["a.png"]), 2).is_err(), "but not where it is met again");
     }
 
     #[test]

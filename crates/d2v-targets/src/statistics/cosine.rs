@@ -2,7 +2,8 @@
 
 use tch::{Kind, Tensor};
 
-use super::{at_least, detached_f64, read, size_bld};
+use super::group::Groups;
+use super::{at_least, detached_f64, read, size_bld, size_nd};
 use crate::Result;
 
 /// Mean cosine between any two different positions of a sample, over all samples.
@@ -38,6 +39,24 @@ pub fn mean_sample_cosine(x_bld: &Tensor) -> Result<f64> {
     at_least(2, samples, "samples", WHAT)?;
     let mean_1bd = detached_f64(x_bld).mean_dim(1i64, false, None).unsqueeze(0);
     Ok(mean_pair_cosine(&mean_1bd))
+}
+
+/// Mean cosine between the means of any two different groups of rows: [`mean_sample_cosine`] where samples differ in how
+/// many rows they have.
+///
+/// `group_n` holds each row's group as int64, at least 0; numbers that no row has do not matter. Every group counts the
+/// same. NaN as for samples.
+///
+/// # Errors
+///
+/// [`crate::Error::Shape`] unless `x_nd` has two dimensions, neither empty, and `group_n` one number per row;
+/// [`crate::Error::TooFew`] below two groups.
+pub fn mean_group_cosine(x_nd: &Tensor, group_n: &Tensor) -> Result<f64> {
+    const WHAT: &str = "mean_group_cosine";
+    size_nd(WHAT, x_nd)?;
+    let groups = Groups::of(WHAT, &detached_f64(x_nd), group_n)?;
+    at_least(2, groups.count(), "groups", WHAT)?;
+    Ok(mean_pair_cosine(&groups.mean_gd.unsqueeze(0)))
 }
 
 /// Mean cosine between each position and the next of the same sample.
@@ -186,5 +205,25 @@ mod tests {
             let want = cosines.iter().sum::<f64>() / cosines.len() as f64;
             prop_assert!((mean_token_cosine(&x_bld).unwrap() - want).abs() < 1e-12);
         }
+    }
+
+    #[test]
+    fn groups_of_equal_size_are_samples() {
+        let x_bld = normal(8, [3, 4, 5]);
+        let sample_n = Tensor::arange(12, (Kind::Int64, Device::Cpu)).divide_scalar_mode(4, "floor");
+        let by_group = mean_group_cosine(&x_bld.reshape([12, 5]), &sample_n).unwrap();
+        let by_sample = mean_sample_cosine(&x_bld).unwrap();
+        assert!((by_group - by_sample).abs() < 1e-12, "{by_group} and {by_sample}");
+    }
+
+    #[test]
+    fn groups_differ_in_size_and_one_is_too_few() {
+        let x_nd = Tensor::from_slice(&[1.0, 0.0, 0.0, 2.0, 0.0, 4.0]).reshape([3, 2]);
+        let group_n = Tensor::from_slice(&[1i64, 4, 4]);
+        assert_eq!(mean_group_cosine(&x_nd, &group_n).unwrap(), 0.0, "means (1, 0) and (0, 3)");
+        let one = mean_group_cosine(&x_nd, &Tensor::from_slice(&[2i64, 2, 2])).unwrap_err();
+        assert!(matches!(one, crate::Error::TooFew { needed: 2, got: 1, .. }), "{one}");
+        let short = mean_group_cosine(&x_nd, &Tensor::from_slice(&[2i64, 2])).unwrap_err();
+        assert!(matches!(short, crate::Error::Shape { .. }), "{short}");
     }
 }

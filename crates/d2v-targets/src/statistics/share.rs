@@ -2,6 +2,7 @@
 
 use tch::Tensor;
 
+use super::group::Groups;
 use super::{ROUNDING_SHARE, at_least, detached_f64, read, same_size, size_bld, size_nd};
 use crate::{LossConfig, Result};
 
@@ -39,6 +40,34 @@ pub fn position_share(x_bld: &Tensor) -> Result<f64> {
     let share = share_of(between, total, magnitude);
     let (b, l) = (samples as f64, positions as f64);
     Ok(share - (1.0 - share) * (l - 1.0) / (l * (b - 1.0)))
+}
+
+/// The share of the variance of `x_nd` that knowing a row's group explains: [`position_share`] of rows of which each
+/// position has its own number, so that hidden positions can be measured.
+///
+/// `group_n` holds each row's group as int64, at least 0; numbers that no row has do not matter. With N rows in k groups
+/// the estimate is `S - (1 - S) (k - 1) / (N - k)`, which for equal groups is that of [`position_share`]. NaN as there.
+///
+/// # Errors
+///
+/// [`crate::Error::Shape`] unless `x_nd` has two dimensions, neither empty, and `group_n` one number per row;
+/// [`crate::Error::TooFew`] unless some rows share a group.
+pub fn group_share(x_nd: &Tensor, group_n: &Tensor) -> Result<f64> {
+    const WHAT: &str = "group_share";
+    let (rows, _) = size_nd(WHAT, x_nd)?;
+    let x_nd = detached_f64(x_nd);
+    let groups = Groups::of(WHAT, &x_nd, group_n)?;
+    let count = groups.count();
+    at_least(count + 1, rows, "rows", WHAT)?;
+    let mean_d = x_nd.mean_dim(0i64, false, None);
+    let apart_g = (&groups.mean_gd - &mean_d).square().mean_dim(1i64, false, None);
+    let [between, total, magnitude] = read([
+        &((apart_g * &groups.rows_g).sum(None) / rows as f64),
+        &(&x_nd - &mean_d).square().mean(None),
+        &x_nd.square().mean(None),
+    ]);
+    let share = share_of(between, total, magnitude);
+    Ok(share - (1.0 - share) * (count - 1) as f64 / (rows - count) as f64)
 }
 
 /// The share of the targets' variance that the predictions explain: `1 - MSE / variance`.
@@ -202,5 +231,31 @@ mod tests {
             let explained_moved = r2(&rows(&moved(&guess)), &rows(&moved(&x_bld))).unwrap();
             prop_assert!(explained <= 1.0 && (explained_moved - explained).abs() < 1e-9);
         }
+    }
+
+    #[test]
+    fn groups_of_equal_size_are_positions() {
+        let x_bld = normal(3, [6, 4, 5]) + normal(4, [1, 4, 5]);
+        let position_n = Tensor::arange(24, (tch::Kind::Int64, tch::Device::Cpu)).remainder(4);
+        let by_group = group_share(&x_bld.reshape([24, 5]), &position_n).unwrap();
+        let by_position = position_share(&x_bld).unwrap();
+        assert!((by_group - by_position).abs() < 1e-12, "{by_group} and {by_position}");
+        // Numbers that no row has change nothing.
+        let gaps = group_share(&x_bld.reshape([24, 5]), &(position_n * 3 + 7)).unwrap();
+        assert_eq!(gaps, by_group);
+    }
+
+    #[test]
+    fn groups_explain_everything_or_nothing() {
+        let group_n = Tensor::from_slice(&[0i64, 1, 1, 2, 2, 2, 2]);
+        let value_gd = normal(5, [3, 8]);
+        let share = group_share(&value_gd.index_select(0, &group_n), &group_n).unwrap();
+        assert!((share - 1.0).abs() < 1e-12, "{share}");
+        // Of noise the estimate is 0 on average, with a deviation of about sqrt(2 k / D) / N, here 0.0017.
+        let groups = Tensor::arange(500, (tch::Kind::Int64, tch::Device::Cpu)).remainder(23);
+        let noise = group_share(&normal(6, [500, 64]), &groups).unwrap();
+        assert!(noise.abs() < 0.01, "{noise}");
+        let alone = group_share(&normal(7, [3, 2]), &Tensor::from_slice(&[0i64, 1, 2])).unwrap_err();
+        assert!(matches!(alone, crate::Error::TooFew { needed: 4, got: 3, .. }), "{alone}");
     }
 }

@@ -1,6 +1,8 @@
 //! `d2v inspect`: what a configuration or a checkpoint is, and what it will cost.
 
-use super::output::{print, print_json, table};
+mod text;
+
+use super::output::{print, print_json};
 use super::recipe::RecipeArgs;
 use super::report::load_config;
 use crate::batches::Masks;
@@ -8,20 +10,18 @@ use crate::checkpoint::{self, Checkpoint, Versions};
 use crate::config::{RunConfig, Schedules};
 use crate::exit::Exit;
 use crate::flops::StepFlops;
-use crate::human_numbers::{count, number, percent};
 use crate::memory_estimate::MemoryEstimate;
 use crate::network::{FRONT_END, HEAD, Student, TRANSFORMER};
 use crate::run_state::RunState;
-use crate::settings;
 use crate::sources::{open_source, resolve};
 use anyhow::Context;
 use clap::Args as ClapArgs;
 use d2v_data::Split;
 use d2v_encoders::EncoderConfig;
-use indicatif::HumanBytes;
 use serde::Serialize;
 use std::path::PathBuf;
 use tch::{Device, Kind};
+use text::text;
 
 /// Masks drawn to find the share of positions that they hide.
 const MASKS_DRAWN: u64 = 64;
@@ -58,6 +58,8 @@ struct Inspection {
     config: RunConfig,
     #[serde(skip_serializing_if = "Option::is_none")]
     checkpoint: Option<CheckpointFacts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frames: Option<Frames>,
     parameters: Vec<Part>,
     flops_per_step: Flops,
     memory: Memory,
@@ -79,6 +81,19 @@ struct CheckpointFacts {
     made_by: Versions,
     /// Newer ones that are damaged, with what is wrong.
     damaged: Vec<String>,
+}
+
+/// What a front end for sound makes of it.
+#[derive(Debug, Serialize)]
+struct Frames {
+    /// Samples between the starts of two frames.
+    hop_samples: i64,
+    frame_rate_hz: f64,
+    /// What one frame sees.
+    receptive_field_samples: i64,
+    receptive_field_ms: f64,
+    /// Of the longest sound.
+    frames_at_most: i64,
 }
 
 /// Parameters of a part of the network.
@@ -154,6 +169,7 @@ fn inspect(args: &Args) -> anyhow::Result<Inspection> {
         Err(error) => (Vec::new(), Some(format!("{error:#}"))),
     };
     Ok(Inspection {
+        frames: Frames::of(&config),
         flops_per_step: flops(&config)?,
         checkpoint,
         parameters,
@@ -194,6 +210,21 @@ impl CheckpointFacts {
         let RunState { samples, seconds, skipped_updates, .. } = checkpoint.state;
         let (folder, made_by) = (checkpoint.folder.clone(), checkpoint.versions.clone());
         CheckpointFacts { folder, step: checkpoint.step, samples, seconds, skipped_updates, made_by, damaged }
+    }
+}
+
+impl Frames {
+    /// `None` for pictures and text.
+    fn of(config: &RunConfig) -> Option<Frames> {
+        let EncoderConfig::Audio(audio) = &config.model.encoder else { return None };
+        let field = audio.receptive_field();
+        Some(Frames {
+            hop_samples: audio.hop(),
+            frame_rate_hz: audio.frame_rate_hz(),
+            receptive_field_samples: field,
+            receptive_field_ms: 1e3 * field as f64 / f64::from(audio.sample_rate_hz),
+            frames_at_most: audio.frames(config.longest_input()),
+        })
     }
 }
 
@@ -248,100 +279,10 @@ fn half_life(tau: f64) -> Option<f64> {
     }
 }
 
-fn text(inspection: &Inspection) -> anyhow::Result<String> {
-    let Inspection { config, parameters, flops_per_step: flops, memory, .. } = inspection;
-    let mut text = format!("# Configuration, as resolved\n\n{}\n", settings::to_toml(config)?);
-    if let Some(checkpoint) = &inspection.checkpoint {
-        text += &checkpoint_text(checkpoint);
-    }
-    if let EncoderConfig::Audio(audio) = &config.model.encoder {
-        let rate = f64::from(audio.sample_rate_hz);
-        text += &format!(
-            "# Frames\n\none every {} samples ({:.1} per second), each of which sees {} samples ({:.1} ms)\n\n",
-            audio.hop(),
-            audio.frame_rate_hz(),
-            audio.receptive_field(),
-            1e3 * audio.receptive_field() as f64 / rate
-        );
-    }
-    let elements: u64 = parameters.iter().map(|part| part.elements).sum();
-    let tensors: usize = parameters.iter().map(|part| part.tensors).sum();
-    let row =
-        |name: &str, tensors: usize, elements: u64| vec![name.into(), tensors.to_string(), count(elements)];
-    let mut rows: Vec<Vec<String>> =
-        parameters.iter().map(|part| row(part.part, part.tensors, part.elements)).collect();
-    rows.push(row("all", tensors, elements));
-    text += &format!("# Parameters\n\n{}\n", table(&["part", "tensors", "elements"], &rows));
-
-    let share = |value: u64, total: u64| percent(value as f64 / total as f64);
-    let parts = [
-        ("front end, both", flops.front_end),
-        ("teacher forward", flops.teacher),
-        ("student forward and backward", flops.student),
-        ("prediction head", flops.head),
-        ("all", flops.total),
-    ];
-    let rows =
-        parts.map(|(name, n)| vec![name.into(), format!("{:.2}", n as f64 / 1e9), share(n, flops.total)]);
-    text += &format!(
-        "# Arithmetic of an update: {} samples, {} of the positions hidden\n\n{}\n",
-        flops.samples,
-        percent(flops.hidden_share),
-        table(&["matrix products", "GFLOP", "share"], &rows)
-    );
-
-    let parts = memory.parts.parts().into_iter().chain([("all", memory.total)]);
-    let rows: Vec<Vec<String>> =
-        parts.map(|(name, n)| vec![name.into(), HumanBytes(n).to_string(), share(n, memory.total)]).collect();
-    text += &format!(
-        "# Expected memory, micro-batches of {}\n\n{}\n\
-         Not counted: libtorch itself, loaded samples, buffers of single operations.\n\n",
-        config.samples_per_batch(),
-        table(&["part", "size", "share"], &rows)
-    );
-    text += &schedule_text(inspection);
-    if let Some(shapes) = &inspection.shapes {
-        let rows: Vec<Vec<String>> =
-            shapes.iter().map(|(name, shape)| vec![name.clone(), format!("{shape:?}")]).collect();
-        text += &format!("\n# Parameters by name\n\n{}", table(&["name", "shape"], &rows));
-    }
-    Ok(text)
-}
-
-fn checkpoint_text(checkpoint: &CheckpointFacts) -> String {
-    let CheckpointFacts { folder, step, samples, seconds, skipped_updates, made_by, damaged } = checkpoint;
-    let mut text = format!(
-        "# Checkpoint {}\n\nall checksums verified; step {}, {} samples, {} of training, {skipped_updates} updates \
-         skipped; made by d2v {} with libtorch {}\n\n",
-        folder.display(),
-        count(*step),
-        count(*samples),
-        crate::human_numbers::duration(*seconds),
-        made_by.program,
-        made_by.libtorch
-    );
-    for one in damaged {
-        text += &format!("damaged and passed over: {one}\n\n");
-    }
-    text
-}
-
-fn schedule_text(inspection: &Inspection) -> String {
-    if let Some(why) = &inspection.schedule_missing {
-        return format!("# Schedule\n\nnot known without the data: {why}\n");
-    }
-    let row = |point: &SchedulePoint| {
-        let half_life = point.half_life_updates.map_or("never".into(), number);
-        vec![count(point.update), number(point.lr), format!("{:.6}", point.tau), half_life]
-    };
-    let rows: Vec<Vec<String>> = inspection.schedule.iter().map(row).collect();
-    let headers = ["update", "learning rate", "tau", "half-life of the teacher in updates"];
-    format!("# Schedule\n\n{}", table(&headers, &rows))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::tiny_run;
     use clap::Parser;
 
     #[derive(Debug, Parser)]
@@ -392,6 +333,50 @@ mod tests {
         let inspection = inspect(&parse("--data /nowhere/pictures")).unwrap();
         assert!(inspection.schedule_missing.as_ref().unwrap().contains("/nowhere/pictures"));
         assert!(text(&inspection).unwrap().contains("not known without the data"));
+    }
+
+    #[test]
+    fn frames_are_told_to_people_and_programs() {
+        let speech = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/speech-tiny.toml");
+        let inspection = inspect(&parse(&format!("--config {speech}"))).unwrap();
+        let json = serde_json::to_value(&inspection).unwrap();
+        // wav2vec 2.0's convolutions: 400 samples of 16 kHz every 320; 2.5 s of built-in sound at most.
+        assert_eq!(json["frames"]["hop_samples"], 320);
+        assert_eq!(json["frames"]["frame_rate_hz"], 50.0);
+        assert_eq!(json["frames"]["receptive_field_samples"], 400);
+        assert_eq!(json["frames"]["receptive_field_ms"], 25.0);
+        assert_eq!(json["frames"]["frames_at_most"], (40_000 - 400) / 320 + 1);
+        let text = text(&inspection).unwrap();
+        assert!(
+            text.contains("one every 320 samples (50.0 per second), each of which sees 400 samples"),
+            "{text}"
+        );
+        let pictures = serde_json::to_value(inspect(&parse("")).unwrap()).unwrap();
+        assert!(pictures.get("frames").is_none(), "{pictures}");
+    }
+
+    #[test]
+    fn an_intact_checkpoint_is_described() {
+        let run = tempfile::tempdir().unwrap();
+        let config = tiny_run::train(run.path(), 4, 5);
+        let folder = run.path().join("checkpoints/step-2");
+        let inspection = inspect(&parse(&format!("--checkpoint {}", folder.display()))).unwrap();
+        assert_eq!(inspection.config, config);
+        let checkpoint = inspection.checkpoint.as_ref().unwrap();
+        assert_eq!((checkpoint.step, checkpoint.samples, &checkpoint.folder), (2, 16, &folder));
+        let text = text(&inspection).unwrap();
+        assert!(text.contains("all checksums verified; step 2, 16 samples"), "{text}");
+        let newest = inspect(&parse(&format!("--run {}", run.path().display()))).unwrap().checkpoint.unwrap();
+        assert_eq!((newest.step, newest.damaged.len()), (4, 0));
+
+        // One bit of its weights.
+        let weights = folder.join("teacher.safetensors");
+        let mut bytes = std::fs::read(&weights).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&weights, bytes).unwrap();
+        let error = inspect(&parse(&format!("--checkpoint {}", folder.display()))).unwrap_err();
+        assert!(format!("{error:#}").contains("teacher.safetensors"), "{error:#}");
     }
 
     #[test]

@@ -4,20 +4,17 @@ use super::output::{print, print_json};
 use super::report;
 use crate::config::RunConfig;
 pub use crate::evaluate::args::ProbeArgs as Args;
-use crate::evaluate::extract::collect;
+use crate::evaluate::of_run::{ProbePlan, score_run};
 use crate::evaluate::probe_data::{ProbeData, ProbeSize};
 use crate::evaluate::record::{ProbeRecord, ProbedCheckpoint};
 use crate::evaluate::trained::TrainedRun;
-use crate::evaluate::{FeatureSet, NetworkKind, ProbeReport, Role, RunScores};
+use crate::evaluate::{Error, NetworkKind, ProbeReport, Role};
 use crate::exit::Exit;
 use crate::report::write_report;
 use crate::settings::{self, Override, Source};
 use crate::{Result, checkpoint};
-use d2v_data::{Dataset, LabelledTextOptions};
-use d2v_encoders::EncoderConfig;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
-use tch::Device;
 
 /// The networks of every run that are probed, in the order of the table.
 const NETWORKS: [NetworkKind; 3] = [NetworkKind::Student, NetworkKind::Teacher, NetworkKind::Random];
@@ -50,7 +47,7 @@ fn keep(args: &Args, record: &ProbeRecord) -> anyhow::Result<()> {
 /// All run folders with their part in the report.
 fn folders(args: &Args) -> impl Iterator<Item = (&PathBuf, Role)> {
     let runs = args.runs.iter().map(|folder| (folder, Role::Run));
-    runs.chain(args.control.iter().map(|folder| (folder, Role::Control)))
+    runs.chain(args.controls.iter().map(|folder| (folder, Role::Control)))
 }
 
 /// Scores every run on the same samples.
@@ -61,19 +58,44 @@ fn probe(args: &Args) -> Result<ProbeRecord> {
     // All of them first: what is wrong with the last should not come to light after an hour on the others.
     let runs: Vec<(TrainedRun, Role)> =
         folders(args).map(|(folder, role)| Ok((TrainedRun::open(folder)?, role))).collect::<Result<_>>()?;
+    let controls = controls_of(&runs)?;
+    let plan = ProbePlan { networks: &NETWORKS, layers: &args.layers, settings: args.settings(), device };
     let mut data = None;
     let (mut scores, mut checkpoints) = (Vec::new(), Vec::new());
-    for (run, role) in &runs {
+    for (index, (run, role)) in runs.iter().enumerate() {
         let (_, data) = match &mut data {
             Some(data) => data,
             None => data.insert(open_data(args, run)?),
         };
-        scores.push(score(args, run, *role, data, device)?);
+        let mut of_run = score_run(run, *role, data, &plan)?;
+        of_run.control = controls.get(index).map(|&control| runs[control].0.name.clone());
+        scores.push(of_run);
         checkpoints.push(ProbedCheckpoint::of(run));
     }
     let report = ProbeReport::compare(args.layers[0], args.settings(), scores)?;
     let (path, data) = data.expect("at least one run is given, or there would be no report");
     Ok(ProbeRecord::new(path, &data, checkpoints, report))
+}
+
+/// The index of each run's own control; nothing where there is at most one control. The runs come before the controls.
+fn controls_of(runs: &[(TrainedRun, Role)]) -> Result<Vec<usize>> {
+    let seeds = |role| runs.iter().filter(move |(_, of)| *of == role).map(|(run, _)| run.config.seed);
+    let (own, controls): (Vec<u64>, Vec<u64>) = (seeds(Role::Run).collect(), seeds(Role::Control).collect());
+    Ok(pairs(&own, &controls)?.into_iter().map(|control| own.len() + control).collect())
+}
+
+/// Which control belongs to each run, by their seeds; by their order where a seed stands twice or on one side alone.
+fn pairs(runs: &[u64], controls: &[u64]) -> std::result::Result<Vec<usize>, Error> {
+    if controls.len() <= 1 {
+        return Ok(Vec::new());
+    }
+    if controls.len() != runs.len() {
+        return Err(Error::Controls { controls: controls.len(), runs: runs.len() });
+    }
+    let distinct = BTreeSet::from_iter(runs).len() == runs.len();
+    let by_seed = |seed| controls.iter().position(|control| control == seed);
+    let paired = runs.iter().map(by_seed).collect::<Option<Vec<usize>>>().filter(|_| distinct);
+    Ok(paired.unwrap_or_else(|| (0..runs.len()).collect()))
 }
 
 /// The data asked for, else that of `run`; and where it lies.
@@ -83,11 +105,7 @@ fn open_data(args: &Args, run: &TrainedRun) -> Result<(Option<PathBuf>, ProbeDat
         config.path = Some(path.clone());
     }
     let size = ProbeSize { max_train: args.max_train, max_test: args.max_test, seed: args.seed };
-    let max_tokens = match &run.config.model.encoder {
-        EncoderConfig::Text(text) => text.max_tokens as usize,
-        EncoderConfig::Image(_) | EncoderConfig::Audio(_) => LabelledTextOptions::default().max_tokens,
-    };
-    let labels = LabelledTextOptions { max_tokens, ..args.labelled_text() };
+    let labels = args.labelled_text(&run.config.model.encoder);
     let data = ProbeData::open(&config, &labels, run.tokenizer.as_ref(), &args.split(), size)?;
     Ok((config.path, data))
 }
@@ -99,29 +117,6 @@ fn changed(config: &RunConfig, overrides: &[Override]) -> Result<RunConfig> {
     }
     let text = settings::to_toml(config)?;
     Ok(settings::load(&Source::built_in("the run's configuration", text), overrides)?)
-}
-
-/// All scores of one run. Inputs are prepared as for this run's training, without what is random in it.
-fn score(args: &Args, run: &TrainedRun, role: Role, data: &ProbeData, device: Device) -> Result<RunScores> {
-    let (train, test) = (data.train.len(), data.test.len());
-    tracing::info!(
-        "probing {} after {} updates: {train} training and {test} test samples",
-        run.name,
-        run.step
-    );
-    let networks = NETWORKS.map(|kind| run.network(kind, device)).into_iter().collect::<Result<Vec<_>>>()?;
-    let transform = run.config.data.transform.for_evaluation();
-    let features = |part: &Arc<dyn Dataset>| {
-        collect(&networks, part, transform.clone(), &run.config.model.encoder, &args.layers, device)
-    };
-    let parts = features(&data.train)?.into_iter().zip(features(&data.test)?);
-    let mut scores = RunScores::new(&run.name, role);
-    for (kind, (train, test)) in NETWORKS.into_iter().zip(parts) {
-        for set in FeatureSet::pair(data.classes.len(), train, test)? {
-            scores.add(kind, &set, &args.settings())?;
-        }
-    }
-    Ok(scores)
 }
 
 #[cfg(test)]
@@ -190,6 +185,49 @@ mod tests {
             let html = fs::read_to_string(run.join("report.html")).unwrap();
             assert!(html.contains("linear · average (headline) · student - random init"), "no table");
         }
+    }
+
+    #[test]
+    fn every_seed_has_its_control() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |name: &str, seed, frozen: bool| {
+            let path = folder.path().join(name);
+            let mut config = tiny_run::config(2, seed);
+            if frozen {
+                config.teacher.tau =
+                    serde_json::from_str(r#"{"kind": "linear", "start": 1.0, "end": 1.0}"#).unwrap();
+            }
+            tiny_run::train_with(&path, &config);
+            text(&path)
+        };
+        let (a, b) = (run("a", 0, false), run("b", 1, false));
+        let (of_b, of_a) = (run("of-b", 1, true), run("of-a", 0, true));
+        let line = ["--run", &a, "--run", &b, "--control", &of_b, "--control", &of_a, "--labels=0"];
+        let record = probe(&args(&line)).unwrap();
+        let controls: Vec<_> = record.report.runs.iter().map(|run| run.control.as_deref()).collect();
+        assert_eq!(controls, [Some(&*of_a), Some(&*of_b), None, None], "by seed");
+        let over_control = record.report.gain_means.iter();
+        let over_control = over_control.filter(|gain| gain.comparison == Comparison::OverControl);
+        // Two kinds of features, two probes.
+        assert_eq!(over_control.clone().count(), 2 * 2);
+        assert!(over_control.clone().all(|gain| gain.mean.standard_error.is_some()), "over pairs");
+        let notes = record.text().notes.join(" ");
+        assert!(notes.contains(&format!("{a} with {of_a}, {b} with {of_b}")), "{notes}");
+    }
+
+    #[test]
+    fn controls_are_paired_by_seed_or_else_by_order() {
+        let check = |runs: &[u64], controls: &[u64], expected: &[usize]| {
+            assert_eq!(pairs(runs, controls).unwrap(), expected, "{runs:?} {controls:?}");
+        };
+        check(&[0, 1, 2], &[2, 0, 1], &[1, 2, 0]);
+        check(&[0, 1], &[5, 6], &[0, 1]);
+        check(&[0, 0], &[0, 0], &[0, 1]);
+        check(&[0, 1, 2], &[9], &[]);
+        check(&[0, 1], &[], &[]);
+        let error = anyhow::Error::from(crate::Error::from(pairs(&[0, 1, 2], &[0, 1]).unwrap_err()));
+        assert_eq!(Exit::of(&error), Exit::Usage);
+        assert!(error.to_string().contains("2 controls for 3 runs"), "{error}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::config::RunConfig;
 use crate::settings::{self, Override, Source};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The recipe that runs when no configuration is named.
 const TINY: &str = include_str!("../../../../configs/image-tiny.toml");
@@ -53,6 +53,15 @@ impl RecipeArgs {
         })
     }
 
+    /// The folder of a run that names none: `runs/` and the name of the configuration's file, then that of `--data`. So
+    /// runs of different recipes, or on different data, do not meet in one folder.
+    pub fn default_out(&self) -> PathBuf {
+        let config = self.config.as_deref().map_or_else(|| Some("image-tiny".to_owned()), name_of);
+        let name: Vec<String> =
+            [config, self.data.as_deref().and_then(name_of)].into_iter().flatten().collect();
+        Path::new("runs").join(if name.is_empty() { "run".to_owned() } else { name.join("-") })
+    }
+
     fn load_or(&self, built_in: Source) -> anyhow::Result<RunConfig> {
         let source = match &self.config {
             Some(path) => Source::read(path)?,
@@ -71,5 +80,45 @@ impl RecipeArgs {
         }
         overrides.extend(self.overrides.iter().cloned());
         Ok(settings::load(&source, &overrides)?)
+    }
+}
+
+/// What a file or folder is called, without its endings, in letters that suit the name of a folder; absent where nothing
+/// is left, as of `..`.
+fn name_of(path: &Path) -> Option<String> {
+    let mut name = Path::new(path.file_name()?);
+    if name.extension().is_some_and(|ending| ending == "gz" || ending == "zst") {
+        name = Path::new(name.file_stem()?);
+    }
+    let stem = name.file_stem()?.to_string_lossy();
+    let kept = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '.';
+    let words = stem.split(|letter| !kept(letter)).filter(|word| !word.is_empty());
+    Some(words.collect::<Vec<_>>().join("-")).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(config: Option<&str>, data: Option<&str>, expected: &str) {
+        let recipe = RecipeArgs {
+            config: config.map(PathBuf::from),
+            data: data.map(PathBuf::from),
+            ..RecipeArgs::default()
+        };
+        assert_eq!(recipe.default_out(), Path::new(expected), "{config:?} {data:?}");
+    }
+
+    #[test]
+    fn every_recipe_and_data_set_has_a_folder_of_its_own() {
+        check(None, None, "runs/image-tiny");
+        check(Some("configs/speech-tiny.toml"), None, "runs/speech-tiny");
+        check(None, Some("/home/me/My pictures (new)/"), "runs/image-tiny-My-pictures-new");
+        check(None, Some("cifar10.tar.gz"), "runs/image-tiny-cifar10");
+        check(Some("text.toml"), Some("a/wiki.v2.jsonl.zst"), "runs/text-wiki.v2");
+        check(None, Some("shards/train-*.tar"), "runs/image-tiny-train");
+        check(None, Some(".."), "runs/image-tiny");
+        check(Some("***.toml"), None, "runs/run");
     }
 }

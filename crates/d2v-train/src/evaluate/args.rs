@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use d2v_data::LabelledTextOptions;
+use d2v_encoders::EncoderConfig;
 
 use super::features::FeatureName;
 use super::few_labels::FewLabelsConfig;
 use super::knn;
 use super::linear_probe::LinearProbeConfig;
+use super::of_run::labelled_text;
 use super::probe_data::ProbeSplit;
 use super::score::{NetworkKind, ProbeSettings};
 use crate::settings::Override;
@@ -19,6 +21,8 @@ Examples:
       student, teacher and random start of one run, on the data it was trained on
   d2v probe --run runs/seed0 --run runs/seed1 --run runs/seed2 --control runs/frozen
       three seeds side by side with their mean, against a run whose teacher never moved
+  d2v probe --run runs/seed0 --run runs/seed1 --control runs/frozen0 --control runs/frozen1
+      each seed against the control of its own, with mean and standard error over the pairs
   d2v probe --run runs/a --data cifar10.tar.gz --json > probe.json
       other data, for a program to read
   d2v probe --run runs/speech --by-group jackson theo
@@ -34,9 +38,10 @@ pub struct ProbeArgs {
     #[arg(long = "run", value_name = "DIR", required = true)]
     pub runs: Vec<PathBuf>,
 
-    /// Run folder to compare the others with: the same recipe with tau = 1
-    #[arg(long, value_name = "DIR")]
-    pub control: Option<PathBuf>,
+    /// Run folder to compare the others with: the same recipe with tau = 1. Give one for all runs; or one for each, paired
+    /// by seed where each seed stands once on both sides, else in the order given
+    #[arg(long = "control", value_name = "DIR")]
+    pub controls: Vec<PathBuf>,
 
     /// Labelled data with a train and a test part; without it the data of the first run
     #[arg(long, value_name = "PATH")]
@@ -101,10 +106,10 @@ pub struct ProbeArgs {
 }
 
 impl ProbeArgs {
-    /// How tables of text are read.
-    pub fn labelled_text(&self) -> LabelledTextOptions {
+    /// How tables of text are read for a network.
+    pub fn labelled_text(&self, encoder: &EncoderConfig) -> LabelledTextOptions {
         let (text_column, label_column) = (self.text_column.clone(), self.label_column.clone());
-        LabelledTextOptions { text_column, label_column, ..LabelledTextOptions::default() }
+        LabelledTextOptions { text_column, label_column, ..labelled_text(encoder) }
     }
 
     /// How the test part is told.
@@ -219,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_examples_of_the_help_are_accepted() {
-        for (text, examples) in [(PROBE_EXAMPLES, 5), (EMBED_EXAMPLES, 3)] {
+        for (text, examples) in [(PROBE_EXAMPLES, 6), (EMBED_EXAMPLES, 3)] {
             let lines = text.lines().filter_map(|line| line.strip_prefix("  d2v "));
             let commands: Vec<&str> = lines.map(|line| line.split(" >").next().unwrap_or(line)).collect();
             assert_eq!(commands.len(), examples, "{commands:?}");

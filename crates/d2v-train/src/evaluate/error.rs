@@ -177,12 +177,24 @@ pub enum Error {
 
     /// The runs given do not make a report.
     #[error(
-        "a report needs scores of at least one run that is not the control, at most one control, and no name \
-         twice; got {runs:?}"
+        "a report needs scores of at least one run that is not a control, one control for all runs or one for each, and \
+         no name twice; got {runs:?}"
     )]
     Runs {
         /// The names given.
         runs: Vec<String>,
+    },
+
+    /// Controls that cannot be told apart by their runs.
+    #[error(
+        "{controls} controls for {runs} runs: give one --control for all runs, or one for each, in the order of the runs or \
+         with their seeds"
+    )]
+    Controls {
+        /// Number of controls.
+        controls: usize,
+        /// Number of runs.
+        runs: usize,
     },
 
     /// The ending of the output file names no format.
@@ -251,6 +263,7 @@ impl Error {
             | Self::NoClassToken
             | Self::DifferentItems { .. }
             | Self::Runs { .. }
+            | Self::Controls { .. }
             | Self::NoSuchGroup { .. }
             | Self::Ending { .. } => Exit::Usage,
             Self::Empty { .. }

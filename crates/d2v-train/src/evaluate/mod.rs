@@ -5,7 +5,7 @@
 //! are fitted to them ([`linear_probe`], [`knn`], [`few_labels`]), every number gets its uncertainty
 //! ([`intervals`], [`score`]), and several runs are laid side by side ([`report`], [`table`]), which is kept in the run
 //! folder ([`record`]). The features come from the networks of a run ([`trained`]), run ([`extract`]) over labelled data
-//! ([`probe_data`]). [`embedding_file`] writes features to disk instead, and [`args`] holds the command lines of
+//! ([`probe_data`]); [`of_run`] puts all that together for one run. [`embedding_file`] writes features to disk instead, and [`args`] holds the command lines of
 //! `d2v probe` and `d2v embed`.
 //!
 //! # What is fixed beforehand
@@ -45,6 +45,8 @@ pub mod probe_data;
 pub mod extract;
 
 pub mod record;
+
+pub mod of_run;
 
 pub mod embedding_file;
 

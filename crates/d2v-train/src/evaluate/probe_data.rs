@@ -160,6 +160,7 @@ mod tests {
 
     use super::super::tiny_run::{self, PictureFolder};
     use super::*;
+    use crate::commands::recipe::RecipeArgs;
 
     fn open(config: &DataConfig, max_train: usize, max_test: usize) -> Result<ProbeData> {
         ProbeData::open(
@@ -213,6 +214,51 @@ mod tests {
         assert!(
             matches!(refused, Err(RunError::Evaluate(Error::Setting { name: "max-train", .. }))),
             "{refused:?}"
+        );
+    }
+
+    /// The built-in sounds: 12 words by 16 speakers, told as groups.
+    fn sounds(groups: &[&str]) -> Result<ProbeData> {
+        let config = RecipeArgs::default().load_for("audio").expect("built in").data;
+        let split = ProbeSplit::ByGroup(groups.iter().map(|&name| name.to_owned()).collect());
+        let size = ProbeSize { max_train: 500, max_test: 500, seed: 3 };
+        ProbeData::open(&config, &LabelledTextOptions::default(), None, &split, size)
+    }
+
+    fn groups(data: &Arc<dyn Dataset>) -> BTreeSet<String> {
+        let of = |index| data.groups()[data.group(index).expect("built-in sounds have one") as usize].clone();
+        (0..data.len()).map(of).collect()
+    }
+
+    #[test]
+    fn no_group_is_on_both_sides() {
+        let named = sounds(&["speaker 3", "speaker 11"]).expect("built in");
+        assert_eq!(named.test_part, TestPart::HeldOutGroups);
+        assert_eq!(Vec::from_iter(groups(&named.test)), ["speaker 11", "speaker 3"]);
+        assert_eq!(groups(&named.train).len(), 14);
+        assert!(groups(&named.train).is_disjoint(&groups(&named.test)));
+        // Without names a fifth of them, rounded up, and always the same.
+        let drawn = sounds(&[]).expect("built in");
+        assert_eq!((groups(&drawn.test).len(), groups(&drawn.train).len()), (4, 12));
+        assert!(groups(&drawn.train).is_disjoint(&groups(&drawn.test)));
+        assert_eq!(groups(&drawn.test), groups(&sounds(&[]).expect("built in").test));
+    }
+
+    #[test]
+    fn groups_that_are_not_there_are_named() {
+        let refused = sounds(&["speaker 3", "alice"]).map(|_| ()).expect_err("no such speaker");
+        assert!(
+            refused.to_string().starts_with("there is no group 'alice'; the groups are speaker 0"),
+            "{refused}"
+        );
+        let split = ProbeSplit::ByGroup(Vec::new());
+        let size = ProbeSize { max_train: 5, max_test: 5, seed: 3 };
+        let pictures = tiny_run::config(1, 0).data;
+        let refused =
+            ProbeData::open(&pictures, &LabelledTextOptions::default(), None, &split, size).map(|_| ());
+        assert!(
+            matches!(refused, Err(RunError::Evaluate(Error::Groups { .. }))),
+            "pictures have no speakers: {refused:?}"
         );
     }
 }

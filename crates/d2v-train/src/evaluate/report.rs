@@ -9,6 +9,7 @@
 //! samples. Over runs that differ in their seed only, the report gives means with standard errors; these are the
 //! numbers to quote, because an interval over test items says nothing of what another training seed would give.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -38,7 +39,8 @@ pub struct Entry {
 pub enum Role {
     /// One of the runs that the report is about; several are taken to differ in their seed only.
     Run,
-    /// What they are compared with: the same recipe with a teacher that stays at its random start.
+    /// What they are compared with: the same recipe with a teacher that stays at its random start. One for all runs, or
+    /// one for each, of its seed.
     Control,
 }
 
@@ -49,6 +51,9 @@ pub struct RunScores {
     pub name: String,
     /// Its part in the report.
     pub role: Role,
+    /// The control that it is compared with, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control: Option<String>,
     /// Its scores, in the order in which they were added.
     pub entries: Vec<Entry>,
     #[serde(skip)]
@@ -65,7 +70,7 @@ struct Items {
 impl RunScores {
     /// A run without scores yet.
     pub fn new(name: impl Into<String>, role: Role) -> Self {
-        Self { name: name.into(), role, entries: Vec::new(), items: None }
+        Self { name: name.into(), role, control: None, entries: Vec::new(), items: None }
     }
 
     /// Runs every probe of `settings` on one kind of features of one network.
@@ -184,7 +189,8 @@ impl ProbeReport {
     /// Lays runs side by side.
     ///
     /// # Errors
-    /// No run, two with the same name, more than one control, only a control, or runs scored on other samples.
+    /// No run, two with the same name, several controls that are not one for each run, only a control, or runs scored on
+    /// other samples.
     pub fn compare(
         headline: FeatureName,
         settings: ProbeSettings,
@@ -192,8 +198,7 @@ impl ProbeReport {
     ) -> Result<Self, Error> {
         let items = check_runs(&runs)?;
         let (train_samples, test_samples) = (items.train_ids.len(), items.test_ids.len());
-        let control = runs.iter().find(|run| run.role == Role::Control);
-        let gains: Vec<Gain> = runs.iter().flat_map(|run| gains_of(run, control)).collect();
+        let gains: Vec<Gain> = runs.iter().flat_map(|run| gains_of(run, control_of(run, &runs))).collect();
 
         let subjects: Vec<&RunScores> = runs.iter().filter(|run| run.role == Role::Run).collect();
         let first = subjects.first().map_or(&[][..], |run| &run.entries);
@@ -225,9 +230,12 @@ fn check_runs(runs: &[RunScores]) -> Result<&Items, Error> {
     let count = |role| runs.iter().filter(|run| run.role == role).count();
     let repeated = (1..runs.len()).any(|i| runs[..i].iter().any(|run| run.name == runs[i].name));
     let scored = runs.iter().find_map(|run| run.items.as_ref().map(|items| (run, items)));
-    let (Some((first, items)), false, true, true) =
-        (scored, repeated, count(Role::Control) <= 1, count(Role::Run) >= 1)
-    else {
+    let controls = count(Role::Control);
+    // Of several, each belongs to one run.
+    let named: BTreeSet<_> =
+        runs.iter().filter_map(|run| control_of(run, runs).map(|run| &run.name)).collect();
+    let paired = controls <= 1 || (controls == count(Role::Run) && named.len() == controls);
+    let (Some((first, items)), false, true, true) = (scored, repeated, paired, count(Role::Run) >= 1) else {
         return Err(Error::Runs { runs: runs.iter().map(|run| run.name.clone()).collect() });
     };
     match runs.iter().find(|run| run.items.as_ref() != Some(items)) {
@@ -236,14 +244,23 @@ fn check_runs(runs: &[RunScores]) -> Result<&Items, Error> {
     }
 }
 
-/// The differences that a run has with its own start and with the control.
+/// What a run is compared with: the control it names, or the only one.
+fn control_of<'a>(run: &RunScores, runs: &'a [RunScores]) -> Option<&'a RunScores> {
+    let mut controls = runs.iter().filter(|other| other.role == Role::Control);
+    match (&run.control, run.role) {
+        (_, Role::Control) => None,
+        (Some(name), Role::Run) => controls.find(|control| control.name == *name),
+        (None, Role::Run) => controls.next().filter(|_| controls.next().is_none()),
+    }
+}
+
+/// The differences that a run has with its own start and with its control.
 fn gains_of<'a>(run: &'a RunScores, control: Option<&'a RunScores>) -> impl Iterator<Item = Gain> + 'a {
     let students = run.entries.iter().filter(|entry| entry.network == NetworkKind::Student);
     students.flat_map(move |entry| {
         let &Entry { features, probe, .. } = entry;
         let over_random = run.score(NetworkKind::Random, features, probe);
-        let other = control.filter(|_| run.role == Role::Run);
-        let over_control = other.and_then(|control| control.score(NetworkKind::Student, features, probe));
+        let over_control = control.and_then(|control| control.score(NetworkKind::Student, features, probe));
         let others = [(Comparison::OverRandom, over_random), (Comparison::OverControl, over_control)];
         others.into_iter().filter_map(move |(comparison, other)| {
             let difference = entry.score.minus(other?)?;
@@ -304,6 +321,54 @@ mod tests {
         assert_eq!(json["runs"][2]["role"], "control");
         assert_eq!(json["runs"][0]["entries"][1]["probe"]["kind"], "knn");
         assert!(json["gains"][0]["interval"]["low"].is_number());
+    }
+
+    #[test]
+    fn each_run_has_the_control_of_its_seed() {
+        let paired = |name, distance, seed, control: &str| RunScores {
+            control: Some(control.to_owned()),
+            ..run(name, Role::Run, distance, seed)
+        };
+        let runs = || {
+            vec![
+                paired("a", 3.0, 1, "frozen-a"),
+                paired("b", 3.0, 2, "frozen-b"),
+                run("frozen-b", Role::Control, 0.5, 4),
+                run("frozen-a", Role::Control, 2.0, 3),
+            ]
+        };
+        let report = ProbeReport::compare(FeatureName::Last, settings(), runs()).expect("comparable");
+        let linear = |name: &str| {
+            let run = report.runs.iter().find(|run| run.name == name).expect("given");
+            run.score(NetworkKind::Student, FeatureName::Last, Probe::Linear {}).expect("scored").accuracy
+        };
+        let over_control =
+            |gain: &&Gain| (gain.comparison, gain.probe) == (Comparison::OverControl, Probe::Linear {});
+        let gains: Vec<&Gain> = report.gains.iter().filter(over_control).collect();
+        let expected = [linear("a") - linear("frozen-a"), linear("b") - linear("frozen-b")];
+        assert_eq!(gains.len(), 2, "no control has one");
+        for (gain, expected) in gains.iter().zip(expected) {
+            assert!((gain.difference.difference - expected).abs() < 1e-12, "{gain:?}");
+        }
+        let mean = report
+            .gain_means
+            .iter()
+            .find(|mean| (mean.comparison, mean.probe) == (Comparison::OverControl, Probe::Linear {}));
+        let mean = mean.expect("of two pairs").mean;
+        assert_eq!(mean.repetitions, 2);
+        assert!((mean.mean - (expected[0] + expected[1]) / 2.0).abs() < 1e-12);
+        // Of two values the standard error of the mean is half their distance.
+        let half = (expected[0] - expected[1]).abs() / 2.0;
+        assert!((mean.standard_error.expect("of two") - half).abs() < 1e-12);
+
+        let mut shared = runs();
+        shared[1].control = Some("frozen-a".into());
+        let refused = ProbeReport::compare(FeatureName::Last, settings(), shared);
+        assert!(matches!(refused, Err(Error::Runs { .. })), "one control for two runs, the other for none");
+        let mut unpaired = runs();
+        unpaired[0].control = None;
+        let refused = ProbeReport::compare(FeatureName::Last, settings(), unpaired);
+        assert!(matches!(refused, Err(Error::Runs { .. })), "which of two is not said");
     }
 
     #[test]

@@ -144,6 +144,14 @@ impl ProbeReport {
         } else {
             notes.push("One run: the intervals do not cover what another training seed would change.".into());
         }
+        let pairs: Vec<String> = self
+            .runs
+            .iter()
+            .filter_map(|run| Some(format!("{} with {}", run.name, run.control.as_ref()?)))
+            .collect();
+        if !pairs.is_empty() {
+            notes.push(format!("Each run is compared with a control of its own: {}.", pairs.join(", ")));
+        }
         if self.runs.iter().flat_map(|run| &run.entries).any(|entry| entry.score.unfinished_fits > 0) {
             notes.push("* A fit ran out of steps before its gradient met the tolerance.".into());
         }

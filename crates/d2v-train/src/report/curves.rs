@@ -40,8 +40,8 @@ pub(super) fn charts(metrics: &[StepMetrics]) -> Vec<Chart> {
             "Over hidden positions, mean over features. Zero is collapse, but a healthy value does not rule it out.",
             Axis::FromZero,
             vec![
-                series("targets", |step| Some(step.target_std)),
-                series("predictions", |step| Some(step.prediction_std)),
+                series("targets", |step| step.target_std),
+                series("predictions", |step| step.prediction_std),
                 series("targets before normalisation", |step| step.raw_target_std),
             ],
         ),

@@ -134,6 +134,9 @@ mod tests {
                 stage,
                 raw_std: 0.5,
                 effective_rank: 12.0,
+                token_cosine: Some(0.25),
+                sample_cosine: None,
+                position_share: Some(0.375),
             });
             let metrics = StepMetrics {
                 step,
@@ -197,6 +200,8 @@ mod tests {
             "2,560",
             "81.2 ± 0.8 %",
             "block_1",
+            "Position share",
+            "0.375",
             "libtorch",
             "2.11.0",
             "data:image/png;base64,bm90IHJlYWxseSBhIHBpY3R1cmU=",

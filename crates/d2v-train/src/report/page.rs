@@ -219,17 +219,19 @@ fn stage_section(metrics: &[StepMetrics]) -> Markup {
             h2 { "Inside the network" }
             p.lead {
                 "The spread of the features at each stage, at the first and the last of "
-                (count(watched.len() as u64)) " observations. A stage whose rank or deviation falls away while those before \
-                 it hold is where a collapse begins."
+                (count(watched.len() as u64)) " observations. A stage whose rank or deviation falls away, or whose share of \
+                 position or cosine goes to 1, while those before it hold is where a collapse begins."
             }
             div.card.scroll {
                 table {
                     thead {
-                        tr { th {} th colspan="3" { "Effective rank" } th colspan="3" { "Standard deviation within samples" } }
+                        tr {
+                            th {}
+                            @for (title, _) in STAGE_COLUMNS { th colspan="3" { (title) } }
+                        }
                         tr {
                             th { "Stage" }
-                            th.number { "first" } th.number { "last" } th { "course" }
-                            th.number { "first" } th.number { "last" } th { "course" }
+                            @for _ in STAGE_COLUMNS { th.number { "first" } th.number { "last" } th { "course" } }
                         }
                     }
                     tbody {
@@ -243,11 +245,20 @@ fn stage_section(metrics: &[StepMetrics]) -> Markup {
     }
 }
 
+/// What is told of a stage.
+const STAGE_COLUMNS: [(&str, fn(&StageMetrics) -> Option<f64>); 5] = [
+    ("Effective rank", |stage| Some(stage.effective_rank)),
+    ("Standard deviation within samples", |stage| Some(stage.raw_std)),
+    ("Position share", |stage| stage.position_share),
+    ("Cosine within a sample", |stage| stage.token_cosine),
+    ("Cosine between samples", |stage| stage.sample_cosine),
+];
+
 fn stage_row(stage: Stage, watched: &[&[StageMetrics]]) -> Markup {
     let course: Vec<&StageMetrics> =
         watched.iter().filter_map(|stages| stages.iter().find(|found| found.stage == stage)).collect();
-    let cells = |column: fn(&StageMetrics) -> f64| {
-        let values: Vec<f64> = course.iter().map(|stage| column(stage)).collect();
+    let cells = |column: fn(&StageMetrics) -> Option<f64>| {
+        let values: Vec<f64> = course.iter().filter_map(|stage| column(stage)).collect();
         let end = |value: Option<&f64>| value.copied().map(number).unwrap_or_default();
         html! {
             td.number { (end(values.first())) }
@@ -256,7 +267,7 @@ fn stage_row(stage: Stage, watched: &[&[StageMetrics]]) -> Markup {
         }
     };
     html! {
-        tr { th scope="row" { (stage) } (cells(|stage| stage.effective_rank)) (cells(|stage| stage.raw_std)) }
+        tr { th scope="row" { (stage) } @for (_, column) in STAGE_COLUMNS { (cells(column)) } }
     }
 }
 

@@ -59,6 +59,7 @@ impl Recorded {
             effective_rank,
             token_cosine: Some(0.3),
             sample_cosine: Some(0.3),
+            position_share: Some(0.3),
         };
         Observation {
             step,

@@ -85,6 +85,49 @@ fn divergence_ends_with_4_and_leaves_the_batches() {
     assert_eq!(run.checkpoints(), [4], "what was learnt until then is saved");
 }
 
+/// A sentence of about ten words an update, of which this share is chosen.
+fn sparse_text(probability: f64, settings: &[&str], code: i32) -> (TinyRun, String) {
+    let run = TinyRun::of(concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/text-tiny.toml"));
+    let chosen = format!("mask.mask_prob={probability}");
+    let own = ["train.batch_size=1", "train.log_every_steps=1", "train.probe_at_end=false", &chosen];
+    let small = [
+        "model.transformer.depth=1",
+        "targets.top_k=1",
+        "data.synthetic_text.train_texts=40",
+        "data.synthetic_text.sentences=1",
+    ];
+    let all = own.iter().chain(&small).chain(settings).flat_map(|setting| ["--set", setting]);
+    let messages = run.run(&["--steps", "40"].into_iter().chain(all).collect::<Vec<_>>(), code);
+    (run, messages)
+}
+
+#[test]
+fn updates_that_hide_one_position_or_none_are_no_end() {
+    // One word or so is chosen of a sentence, so that none and a single one are met often.
+    let (run, messages) = sparse_text(0.13, &["collapse.every_steps=1", "train.max_skipped_in_a_row=30"], 0);
+    let lines = run.metrics();
+    assert_eq!(lines.len(), 40, "a line per update");
+    let skipped = lines[39]["skipped_updates"].as_u64().unwrap();
+    assert!(skipped > 0, "no update hid nothing");
+    assert_eq!(messages.matches("the masks hide nothing; the update is skipped").count() as u64, skipped);
+    let without_spread = lines.iter().filter(|line| line["r2"].is_null());
+    let single = without_spread.clone().filter(|line| line["masked_fraction"].as_f64() > Some(0.0)).count();
+    assert!(single > 0, "no update hid a single position");
+    for line in without_spread {
+        assert!(line["target_std"].is_null() && line["verdict"].is_null(), "{line}");
+    }
+    assert!(!run.out().join("skipped").exists(), "there is nothing to replay");
+}
+
+#[test]
+fn masks_that_never_hide_anything_end_with_2() {
+    let (_, messages) = sparse_text(1e-6, &["train.max_skipped_in_a_row=4"], 2);
+    assert!(
+        messages.contains("update 4: the masks hide nothing; raise the masking probability"),
+        "{messages}"
+    );
+}
+
 #[test]
 fn every_command_helps_with_examples() {
     let help = |arguments: &[&str]| {
@@ -174,6 +217,31 @@ fn the_saved_configuration_is_the_one_that_ran() {
     let output = d2v().args(["pretrain", "--config", path, "--out"]).arg(run.out()).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stderr(&output).contains("nothing to do"), "{}", stderr(&output));
+}
+
+#[test]
+fn recipes_without_a_folder_do_not_meet() {
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let other = place.path().join("other.toml");
+    std::fs::copy(TINY, &other).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = d2v().arg("pretrain").args(arguments).current_dir(place.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
+    };
+    let data = place.path().join("my pictures");
+    std::fs::create_dir(&data).unwrap();
+    for index in 0..8u8 {
+        let picture = image::RgbImage::from_pixel(16, 16, image::Rgb([index * 30; 3]));
+        picture.save(data.join(format!("{index}.png"))).unwrap();
+    }
+    run(&["--config", TINY, "--steps", "2"]);
+    run(&["--config", "other.toml", "--steps", "1"]);
+    run(&["--config", TINY, "--steps", "1", "--data", "my pictures"]);
+    // The same command goes on where it was.
+    run(&["--config", TINY, "--steps", "2"]);
+    for folder in ["runs/tiny", "runs/other", "runs/tiny-my-pictures"] {
+        assert!(place.path().join(folder).join("metrics.jsonl").exists(), "{folder}");
+    }
 }
 
 #[test]

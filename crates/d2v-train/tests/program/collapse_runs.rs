@@ -1,7 +1,7 @@
 //! Runs that collapse on purpose, each in one of the paper's ways (section 5, "Representation collapse"), and one that
 //! does not, on pictures and on speech: the watch tells them apart, with the cause, within the first few hundred updates.
 
-use crate::tiny_run::{TinyRun, stderr};
+use crate::tiny_run::{TinyRun, read, stderr};
 use d2v_train::collapse::{RunState, Scenario, Verdict};
 
 const PICTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/small.toml");
@@ -62,6 +62,43 @@ fn a_teacher_that_is_the_student() {
 #[test]
 fn targets_without_normalisation() {
     check_flagged(PICTURES, &TARGETS_AS_THEY_ARE, Scenario::CorrelatedTargets);
+}
+
+#[test]
+fn a_collapse_ends_the_run_with_4_where_asked_to() {
+    let run = TinyRun::of(PICTURES);
+    let settings = [&TEACHER_IS_STUDENT[..], &["collapse.stop=true"]].concat();
+    let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+    let messages = run.run(&settings, 4);
+    assert!(messages.contains("stopped, as configured (collapse.stop)"), "{messages}");
+    assert!(messages.contains("tau is too low"), "the cause: {messages}");
+    // What was learnt until then is saved, and told.
+    let stopped = run.logged_step();
+    assert!((50..240).contains(&stopped), "stopped at {stopped}");
+    assert_eq!(run.checkpoints(), [stopped]);
+    let page = String::from_utf8(read(&run.out().join("report.html"))).unwrap();
+    assert!(page.contains("Collapsed"), "the report");
+    assert!(!run.out().join("probe.json").exists(), "what did not finish is not probed");
+}
+
+/// An update that is skipped because it is not finite is counted where updates are made, and is no collapse.
+#[test]
+fn skipped_updates_are_no_collapse() {
+    let run = TinyRun::new();
+    let settings = [
+        "learning_rate={ kind = 'constant', peak_lr = 1e30 }",
+        "train.max_skipped_in_a_row=3",
+        "train.log_every_steps=1",
+        "collapse.stop=true",
+        "collapse.every_steps=1",
+    ];
+    let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+    let messages = run.run(&settings, 4);
+    assert!(messages.contains("3 updates in a row"), "{messages}");
+    assert!(!messages.contains("collapse.stop"), "{messages}");
+    for line in run.metrics().iter().filter(|line| line["step"].as_u64() > Some(1)) {
+        assert!(line["verdict"].is_null(), "a look at a skipped update: {line}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod collapse_runs;
 mod data;
 mod masks;
 mod memory;
+mod probes;
 mod resume;
 mod tiny_run;
 mod wav;

@@ -192,7 +192,8 @@ fn reports_show_sounds_and_text_with_their_masks() {
     for part in ["Sounds and their masks", "data:image/png;base64,", "% of the frames are hidden"] {
         assert!(speech.contains(part), "{part}");
     }
-    let text = report(TEXT, &["--set", "mask.random_prob=0.3", "--set", "mask.leave_prob=0.3"]);
+    let words = ["--set", "mask.random_prob=0.3", "--set", "mask.leave_prob=0.3"];
+    let text = report(TEXT, &[&words[..], &["--set", "train.probe_at_end=false"]].concat());
     let section =
         text.split("Text and its masks").nth(1).expect("a section").split("</section>").next().unwrap();
     for mark in

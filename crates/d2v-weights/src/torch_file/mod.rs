@@ -57,17 +57,6 @@ impl TorchFile {
         Ok(items.filter_map(|(key, _)| self.text(*key).map(str::to_owned)).collect())
     }
 
-    /// A whole number at `place`.
-    ///
-    /// # Errors
-    /// [`Error::Value`] when there is none.
-    pub fn integer(&self, place: &[&str]) -> Result<i64> {
-        match self.nodes.get(self.at(place)?) {
-            Node::Integer(value) => Ok(*value),
-            other => Err(self.value_error(place, other, "a whole number")),
-        }
-    }
-
     /// A text at `place`.
     ///
     /// # Errors

@@ -64,7 +64,6 @@ fn views_and_number_types() {
 #[test]
 fn objects_are_named_and_not_made() {
     let mut file = TorchFile::open(&fixture("speech.pt")).unwrap();
-    assert_eq!(file.integer(&["cfg", "seed"]).unwrap(), 1);
     let error = file.tensors(&["cfg"], &[]).unwrap_err().to_string();
     assert!(error.starts_with("cfg.model is a Python object made by argparse.Namespace"), "{error}");
     let error = file.keys(&["cfg", "model"]).unwrap_err().to_string();
