@@ -1,4 +1,4 @@
-//! Where the time of a step goes: blocks, attention, targets, loss, optimizer, moving average, one by one; the front ends
+//! Where the time of a step goes: blocks, attention, feed-forward, targets, loss, optimizer, moving average, one by one; the front ends
 //! are in `front_ends.rs`.
 //! Shapes are in the names: samples x tokens x width, or what stands there. f32 on the CPU, libtorch's own threads.
 //!
@@ -9,6 +9,8 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use d2v_ema::{Ema, Rule};
 use d2v_targets::{LossConfig, LossKind, LossScale, Normalization, TargetRule, TopLayerAverage};
+use d2v_torch::attention::attention as attend;
+use d2v_torch::fused::{LinearMap, feed_forward as feed_forward_of};
 use d2v_torch::{ParamStore, Parameters, foreach};
 use d2v_train::optimizer::{EpsPlacement, NoDecay, Optimizer, OptimizerConfig};
 use d2v_transformer::{Pass, Size, Tokens, Transformer, TransformerConfig, Wanted};
@@ -37,7 +39,14 @@ fn block(criterion: &mut Criterion) {
         ("text-base", TransformerConfig::sequence(Size::Base), 1, 512),
     ] {
         let (transformer, parameters) = one_block(&config);
-        let input = Tokens::plain(Tensor::randn([samples, tokens, config.width], HOST));
+        // Pictures have a bias of positions, which learns.
+        let bias_bhll = name
+            .starts_with("image")
+            .then(|| Tensor::randn([1, config.heads, tokens, tokens], HOST).set_requires_grad(true));
+        let mut leaves = parameters.tensors();
+        leaves.extend(bias_bhll.iter().map(Tensor::shallow_clone));
+        let input =
+            Tokens { bias_bhll, ..Tokens::plain(Tensor::randn([samples, tokens, config.width], HOST)) };
         let shape = format!("{name}/{samples}x{tokens}x{}", config.width);
         let flops = samples as u64 * config.block_flops(tokens as u64);
         group.throughput(Throughput::Elements(flops));
@@ -50,37 +59,73 @@ fn block(criterion: &mut Criterion) {
                 let last =
                     transformer.encode(&input, Wanted::All, Pass::Train { key: 0, recompute: false }, None);
                 last.expect("the shapes fit").sum(Kind::Float).backward();
-                foreach::clear_grads(&parameters.tensors())
+                foreach::clear_grads(&leaves)
             });
         });
     }
     group.finish();
 }
 
-/// libtorch's kernel alone: what a block spends beyond it and its products is ours.
+/// The kernel that blocks use beside libtorch's operator on the same packed query, key and value.
 fn attention(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("attention");
     group.sample_size(20);
     let (heads, head_width) = (12, 64);
+    let width = heads * head_width;
     for (name, samples, tokens, biased) in
         [("image", 2, TOKENS, true), ("speech", 2, 249, false), ("text", 1, 512, false)]
     {
-        let part = || Tensor::randn([samples, heads, tokens, head_width], HOST).set_requires_grad(true);
-        let qkv = [part(), part(), part()];
+        let qkv_bl3d = Tensor::randn([samples, tokens, 3 * width], HOST).set_requires_grad(true);
         let bias_bhll =
             biased.then(|| Tensor::randn([1, heads, tokens, tokens], HOST).set_requires_grad(true));
-        let leaves: Vec<Tensor> = qkv.iter().chain(&bias_bhll).map(Tensor::shallow_clone).collect();
-        let attend = || {
-            let [q, k, v] = &qkv;
-            Tensor::scaled_dot_product_attention(q, k, v, bias_bhll.as_ref(), 0.0, false, None, false)
+        let leaves: Vec<Tensor> =
+            std::iter::once(&qkv_bl3d).chain(&bias_bhll).map(Tensor::shallow_clone).collect();
+        let ours = || attend(&qkv_bl3d, heads, bias_bhll.as_ref(), None).expect("the shapes fit");
+        let operator = || {
+            let qkv = qkv_bl3d.view([samples, tokens, 3, heads, head_width]).permute([2, 0, 3, 1, 4]);
+            let parts = qkv.unbind(0);
+            let (q, k, v) = (&parts[0], &parts[1], &parts[2]);
+            let out_bhle =
+                Tensor::scaled_dot_product_attention(q, k, v, bias_bhll.as_ref(), 0.0, false, None, false);
+            out_bhle.transpose(1, 2).reshape([samples, tokens, width])
         };
         let shape = format!("{name}/{samples}x{heads}x{tokens}x{head_width}");
-        group.bench_function(BenchmarkId::new("forward", &shape), |bencher| {
-            bencher.iter(|| tch::no_grad(attend));
-        });
-        group.bench_function(BenchmarkId::new("forward-backward", &shape), |bencher| {
+        let ways: [(&str, &dyn Fn() -> Tensor); 2] = [("ours", &ours), ("operator", &operator)];
+        for (way, attend) in ways {
+            group.bench_function(BenchmarkId::new(format!("{way}/forward"), &shape), |bencher| {
+                bencher.iter(|| tch::no_grad(attend));
+            });
+            group.bench_function(BenchmarkId::new(format!("{way}/forward-backward"), &shape), |bencher| {
+                bencher.iter(|| {
+                    attend().sum(Kind::Float).backward();
+                    foreach::clear_grads(&leaves)
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+/// fc2(gelu(fc1(x))) as blocks run it, beside its operators.
+fn feed_forward(criterion: &mut Criterion) {
+    let (rows, width) = (2 * TOKENS, 768);
+    let parameter = |shape: &[i64]| (Tensor::randn(shape, HOST) * 0.02).set_requires_grad(true);
+    let (w1, b1) = (parameter(&[4 * width, width]), parameter(&[4 * width]));
+    let (w2, b2) = (parameter(&[width, 4 * width]), parameter(&[width]));
+    let x = Tensor::randn([rows, width], HOST).set_requires_grad(true);
+    let leaves = [&x, &w1, &b1, &w2, &b2].map(Tensor::shallow_clone);
+    let map = |weight, bias| LinearMap { weight, bias };
+    let ours = || feed_forward_of(&x, map(&w1, &b1), map(&w2, &b2)).expect("the shapes fit");
+    let operators = || x.linear(&w1, Some(&b1)).gelu("none").linear(&w2, Some(&b2));
+    let mut group = criterion.benchmark_group("feed-forward");
+    group.sample_size(20);
+    group.throughput(Throughput::Elements((3 * 16 * rows * width * width) as u64));
+    let ways: [(&str, &dyn Fn() -> Tensor); 2] = [("ours", &ours), ("operators", &operators)];
+    for (way, run) in ways {
+        let id = BenchmarkId::new(format!("{way}/forward-backward"), format!("{rows}x{width}"));
+        group.bench_function(id, |bencher| {
             bencher.iter(|| {
-                attend().sum(Kind::Float).backward();
+                run().sum(Kind::Float).backward();
                 foreach::clear_grads(&leaves)
             });
         });
@@ -157,5 +202,5 @@ fn weights(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, block, attention, targets_and_loss, weights);
+criterion_group!(benches, block, attention, feed_forward, targets_and_loss, weights);
 criterion_main!(benches);

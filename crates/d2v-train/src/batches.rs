@@ -1,9 +1,9 @@
 //! From the configuration to masked batches on the device.
 
-use crate::Result;
 use crate::config::{DataConfig, RunConfig};
 use crate::sources::Source;
 use crate::step::MaskedBatch;
+use crate::{Result, machine};
 use d2v_data::{Batch, Cursor, Inputs, Loader, LoaderConfig, Skipped, Tokenizer};
 use d2v_encoders::EncoderConfig;
 use d2v_masking::{Mask, MaskConfig, MaskKey, MaskSampler, PaddingMask, TokenCorruptor, Vocabulary};
@@ -222,9 +222,13 @@ impl MaskedLoader {
     /// If the data set is too small for a batch, or a setting is out of range.
     pub fn new(config: &RunConfig, source: &Source, start: Cursor) -> Result<MaskedLoader> {
         let DataConfig { threads, queue, transform, unreadable_limit, .. } = &config.data;
+        let threads = match *threads {
+            0 => machine::loader_threads(config.device != "cpu"),
+            chosen => chosen,
+        };
         let loader_config = LoaderConfig {
             batch: config.batch()?,
-            threads: *threads,
+            threads,
             seed: config.seed,
             queue: *queue,
             drop_last: true,

@@ -6,7 +6,7 @@ use crate::network::ModelConfig;
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::{LearningRate, LearningRateConfig, Length, Pace};
 use crate::step::{Averaged, Objective};
-use crate::{Error, Result};
+use crate::{Error, Result, machine};
 use d2v_data::{
     AudioOptions, BatchSize, Dataset, OpenOptions, SyntheticConfig, SyntheticSoundsConfig,
     SyntheticTextConfig, TextOptions, Transform, batches_per_epoch,
@@ -17,7 +17,7 @@ use d2v_masking::{MaskConfig, Positions};
 use d2v_targets::LossConfig;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use tch::Kind;
+use tch::{Device, Kind};
 
 /// Everything a run depends on; saved with it as resolved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,6 +82,8 @@ pub enum Precision {
     Tf32,
     /// Products in bf16 by autocast.
     Bf16,
+    /// bf16 on a GPU; on the CPU f32, unless the machine's products are faster in bf16. A run keeps what it began with.
+    Auto,
 }
 
 impl Precision {
@@ -91,14 +93,25 @@ impl Precision {
             Precision::F32 => "f32",
             Precision::Tf32 => "tf32",
             Precision::Bf16 => "bf16",
+            Precision::Auto => "auto",
         }
     }
 
-    /// The kind given to autocast.
+    /// The kind given to autocast; that of f32 as long as [`Precision::Auto`] is not resolved.
     pub fn kind(self) -> Kind {
         match self {
-            Precision::F32 | Precision::Tf32 => Kind::Float,
+            Precision::F32 | Precision::Tf32 | Precision::Auto => Kind::Float,
             Precision::Bf16 => Kind::BFloat16,
+        }
+    }
+
+    /// What [`Precision::Auto`] means on this device; measured where that is the CPU. Others stay.
+    pub fn resolve(self, device: Device) -> Precision {
+        match (self, device) {
+            (Precision::Auto, Device::Cuda(_)) => Precision::Bf16,
+            (Precision::Auto, _) if machine::bf16_pays(device) => Precision::Bf16,
+            (Precision::Auto, _) => Precision::F32,
+            (chosen, _) => chosen,
         }
     }
 }
@@ -179,7 +192,7 @@ pub struct DataConfig {
     pub text: TextOptions,
     /// Augmentation and normalisation.
     pub transform: Transform,
-    /// Threads that decode and augment.
+    /// Threads that decode and augment; 0: a quarter of the cores, beside a GPU all but two.
     #[serde(default = "one")]
     pub threads: usize,
     /// Batches made ahead.

@@ -30,6 +30,22 @@ pub fn matmul_tflops(device: Device, kind: Kind, budget: Duration) -> f64 {
     })
 }
 
+/// How much faster products in bf16 must be for it to pay: the rest of a step is no faster, and casts cost.
+pub const BF16_MARGIN: f64 = 1.2;
+
+/// Whether this device's products are so much faster in bf16 than in f32 that a step gains by them.
+pub fn bf16_pays(device: Device) -> bool {
+    let rate = |kind| matmul_tflops(device, kind, Duration::from_millis(300));
+    rate(Kind::BFloat16) > BF16_MARGIN * rate(Kind::Float)
+}
+
+/// Threads that decode and augment where a configuration leaves it open: a step on the CPU takes all cores, so a quarter
+/// of them; beside a GPU all but two, which give the GPU its work.
+pub fn loader_threads(beside_gpu: bool) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    if beside_gpu { cores.saturating_sub(2).max(1) } else { (cores / 4).max(1) }
+}
+
 /// Largest rate of copying between two places of the device's memory, in 10^9 bytes per second, what is read and what is
 /// written both counted: the best of several copies within `budget`, each too large for any cache.
 pub fn copy_gb_per_s(device: Device, budget: Duration) -> f64 {

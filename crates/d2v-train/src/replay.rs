@@ -66,3 +66,34 @@ fn named(index: usize, one: &HostBatch) -> BTreeMap<String, Tensor> {
     ];
     all.into_iter().filter_map(|(name, tensor)| Some((format!("{index}.{name}"), tensor?))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::recipe::RecipeArgs;
+    use crate::sources::{open_source, resolve};
+    use d2v_data::Split;
+
+    #[test]
+    fn a_batch_loaded_again_and_written_aside_is_the_one_that_was_trained_on() {
+        for modality in ["image", "audio", "text"] {
+            let config = RecipeArgs::default().load_for(modality).unwrap();
+            let source = open_source(&config.data, Split::Train, None).unwrap();
+            let config = resolve(&config, source.tokenizer.as_deref()).unwrap();
+            let mut loader = MaskedLoader::new(&config, &source, Cursor::default()).unwrap();
+            let before = loader.next_batch().unwrap();
+            let wanted = named(0, &loader.next_batch().unwrap());
+            let again = load_again(&config, &source, before.batch.cursor_after).unwrap();
+            let report = StepReport { loss: f64::NAN, grad_norm: 1.0, updated: false, observed: None };
+            let folder = tempfile::tempdir().unwrap();
+            let path = write_aside(&folder.path().join("skipped"), 7, &report, &again).unwrap();
+            let written: BTreeMap<String, Tensor> =
+                Tensor::read_safetensors(&path).unwrap().into_iter().collect();
+            assert_eq!(written.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>(), "{modality}");
+            assert!(wanted.iter().all(|(name, tensor)| written[name].equal(tensor)), "{modality}");
+            let record = std::fs::read_to_string(path.with_extension("json")).unwrap();
+            let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+            assert_eq!((&record["step"], &record["loss"]), (&7.into(), &"NaN".into()));
+        }
+    }
+}

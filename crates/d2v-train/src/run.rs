@@ -94,7 +94,6 @@ impl Run {
             tch::set_num_threads(config.threads as i32);
         }
         d2v_torch::settings::set_deterministic(true)?;
-        d2v_torch::settings::set_tf32(config.precision == Precision::Tf32)?;
 
         // A run that starts from the weights of another speaks its language.
         let saved = match (saved_tokenizer(out)?, &config.init) {
@@ -115,6 +114,12 @@ impl Run {
         for damaged in &latest.damaged {
             tracing::warn!("checkpoint passed over: {damaged}");
         }
+        let precision = match (config.precision, &latest.checkpoint) {
+            (Precision::Auto, Some(checkpoint)) => checkpoint.state.config.precision,
+            (chosen, _) => chosen.resolve(device),
+        };
+        let config = &RunConfig { precision, ..config.clone() };
+        d2v_torch::settings::set_tf32(precision == Precision::Tf32)?;
         let place = (device, Kind::Float, config.seed);
         let averaged = config.teacher.averaged;
         let mut learner =

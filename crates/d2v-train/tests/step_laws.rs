@@ -214,6 +214,26 @@ fn tau_of_one_freezes_the_teacher() {
     }
 }
 
+#[test]
+fn a_frozen_teacher_shows_the_same_targets_whatever_the_student_learns() {
+    for averaged in [Averaged::Transformer, Averaged::TransformerAndPositions, Averaged::All] {
+        let setup = Setup { averaged, ..Setup::new() };
+        let targets = |tau: f64| {
+            let mut learner = setup.learner();
+            let seen = (1..=3).map(|update| {
+                let batch = batch(setup.kind, 7, 4);
+                let report = learner.step(&[batch], &settings(update, 1e-2, tau)).unwrap();
+                report.observed.expect("asked for").targets_bld
+            });
+            seen.collect::<Vec<Tensor>>()
+        };
+        let frozen = targets(1.0);
+        assert!(frozen.iter().all(|later| later.equal(&frozen[0])), "{averaged:?}: the control moved");
+        let moving = targets(0.9);
+        assert!(moving[1..].iter().all(|later| !later.equal(&moving[0])), "{averaged:?}: nothing moved");
+    }
+}
+
 /// A step on an input in which one value is `bad` changes nothing, and the next good one is as if it had not been.
 #[track_caller]
 fn check_skipped(bad: f64) {

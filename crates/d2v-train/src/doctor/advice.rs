@@ -1,6 +1,7 @@
 //! From facts to findings: what is well, and what to do about what is not.
 
 use super::facts::{CudaFacts, Facts, Gpu, Speed};
+use crate::machine::{BF16_MARGIN, loader_threads};
 use indicatif::HumanBytes;
 use serde::Serialize;
 
@@ -91,7 +92,11 @@ fn threads(facts: &Facts) -> Finding {
     } else {
         None
     };
-    let text = format!("{libtorch_threads} for libtorch, {rayon_threads} for masks{set}");
+    let text = format!(
+        "{libtorch_threads} for libtorch, {rayon_threads} for masks; with data.threads = 0 {} for the loader, beside a GPU {}{set}",
+        loader_threads(false),
+        loader_threads(true)
+    );
     Finding { subject: "threads", text, repair }
 }
 
@@ -117,7 +122,8 @@ fn disk(facts: &Facts) -> Finding {
 
 fn measured(facts: &Facts, speed: Speed) -> Finding {
     let Speed { f32_gflops, bf16_gflops, copy_gb_per_s } = speed;
-    let better = if bf16_gflops > 1.2 * f32_gflops { "bf16 pays here" } else { "bf16 does not pay here" };
+    let better =
+        if bf16_gflops > BF16_MARGIN * f32_gflops { "bf16 pays here" } else { "bf16 does not pay here" };
     let text = format!(
         "matrix products {f32_gflops:.0} GFLOP/s in f32, {bf16_gflops:.0} in bf16 ({better}); copies {copy_gb_per_s:.1} GB/s"
     );

@@ -43,7 +43,7 @@ fn settings_out_of_range_end_with_2_and_name_the_key() {
     check_setting("learning_rate.warmup={ fraction = 2 }", "warmup");
     check_setting("collapse.low_tau=2.0", "collapse.low_tau");
     check_setting("data.transform.flip_probability=2.0", "flip_probability");
-    check_setting("data.threads=0", "threads");
+    check_setting("data.threads=2000", "threads");
 }
 
 #[test]
