@@ -214,7 +214,7 @@ mod tests {
         let watched =
             observe(&learner, &recipe.loss, &settings, (&seen, &batch.hidden_m), &spread, recent).unwrap();
         // Any alarm will do: clues are told once there is one.
-        let config = CollapseConfig { max_position_share: 0.0, ..CollapseConfig::default() };
+        let config = CollapseConfig { min_target_std: 100.0, ..CollapseConfig::default() };
         let verdict = CollapseWatch::new(config).observe(&watched.observation);
         assert_ne!(verdict.state, RunState::Healthy, "{verdict}");
         (watched, verdict)

@@ -224,9 +224,9 @@ mod tests {
         assert_eq!((labelled.len(), labelled.classes()), (3, &["neg".to_owned(), "pos".to_owned()][..]));
         let labels: Vec<_> = (0..3).map(|index| labelled.label(index)).collect();
         assert_eq!(labels, [Some(1), Some(0), Some(1)]);
-        // Without a tokenizer it is read as for training: running text, which has no labels.
-        let running = open_labelled(&config, &options, Split::All, None).unwrap();
-        assert!((0..running.len()).all(|index| running.label(index).is_none()));
+        // Without a tokenizer it is read as for training, which tables are not for.
+        let refused = open_labelled(&config, &options, Split::Train, None).map(|_| ()).unwrap_err();
+        assert!(refused.to_string().contains("reviews.tsv"), "{refused}");
     }
 
     #[test]

@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn groups_of_equal_size_are_positions() {
         let x_bld = normal(3, [6, 4, 5]) + normal(4, [1, 4, 5]);
-        let position_n = Tensor::arange(24, (tch::Kind::Int64, tch::Device::Cpu)).remainder(4);
+        let position_n = Tensor::arange(24, (Kind::Int64, Device::Cpu)).remainder(4);
         let by_group = group_share(&x_bld.reshape([24, 5]), &position_n).unwrap();
         let by_position = position_share(&x_bld).unwrap();
         assert!((by_group - by_position).abs() < 1e-12, "{by_group} and {by_position}");
@@ -252,7 +252,7 @@ mod tests {
         let share = group_share(&value_gd.index_select(0, &group_n), &group_n).unwrap();
         assert!((share - 1.0).abs() < 1e-12, "{share}");
         // Of noise the estimate is 0 on average, with a deviation of about sqrt(2 k / D) / N, here 0.0017.
-        let groups = Tensor::arange(500, (tch::Kind::Int64, tch::Device::Cpu)).remainder(23);
+        let groups = Tensor::arange(500, (Kind::Int64, Device::Cpu)).remainder(23);
         let noise = group_share(&normal(6, [500, 64]), &groups).unwrap();
         assert!(noise.abs() < 0.01, "{noise}");
         let alone = group_share(&normal(7, [3, 2]), &Tensor::from_slice(&[0i64, 1, 2])).unwrap_err();

@@ -202,14 +202,14 @@ mod tests {
         };
         let (a, b) = (run("a", 0, false), run("b", 1, false));
         let (of_b, of_a) = (run("of-b", 1, true), run("of-a", 0, true));
-        let line = ["--run", &a, "--run", &b, "--control", &of_b, "--control", &of_a, "--labels=0"];
+        let line = ["--run", &a, "--run", &b, "--control", &of_b, "--control", &of_a];
         let record = probe(&args(&line)).unwrap();
         let controls: Vec<_> = record.report.runs.iter().map(|run| run.control.as_deref()).collect();
         assert_eq!(controls, [Some(&*of_a), Some(&*of_b), None, None], "by seed");
         let over_control = record.report.gain_means.iter();
         let over_control = over_control.filter(|gain| gain.comparison == Comparison::OverControl);
-        // Two kinds of features, two probes.
-        assert_eq!(over_control.clone().count(), 2 * 2);
+        // Two kinds of features, three probes.
+        assert_eq!(over_control.clone().count(), 2 * 3);
         assert!(over_control.clone().all(|gain| gain.mean.standard_error.is_some()), "over pairs");
         let notes = record.text().notes.join(" ");
         assert!(notes.contains(&format!("{a} with {of_a}, {b} with {of_b}")), "{notes}");
