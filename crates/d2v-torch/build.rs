@@ -35,6 +35,7 @@ fn compile_native(library_folder: &Path) {
         .file("native/d2v_native.cpp")
         .file("native/checkpoint.cpp")
         .file("native/cpu_cache.cpp")
+        .file("native/linear.cpp")
         .file("native/streams.cpp")
         .compile("d2v_native");
     // Loops that the compiler is to make vectors of, in unoptimised builds too. None of the flags changes a result

@@ -5,6 +5,7 @@ use crate::hide::{clear_padding, hide};
 use crate::log_mel::LogMel;
 use crate::positional_conv::PositionalConvs;
 use crate::{AudioConfig, AudioFeatures, Error, Hidden, ModalityEncoder, Result};
+use d2v_torch::fused::{LinearMap, linear};
 use d2v_torch::{Init, Scope};
 use d2v_transformer::{LayerNorm, Pass, Tokens};
 use tch::Tensor;
@@ -92,7 +93,8 @@ impl ModalityEncoder for AudioEncoder {
             }
             Features::LogMel(mel) => mel.forward(sound_bct),
         };
-        Ok(self.norm.forward(&frames_blc).linear(&self.proj_weight, Some(&self.proj_bias)))
+        let map = LinearMap { weight: &self.proj_weight, bias: &self.proj_bias };
+        Ok(linear(&self.norm.forward(&frames_blc), map)?)
     }
 
     fn tokens(

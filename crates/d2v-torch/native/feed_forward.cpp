@@ -18,6 +18,7 @@
 #include "gelu_rows.h"
 #include "guarded.h"
 #include "pool.h"
+#include "products.h"
 
 namespace {
 
@@ -80,16 +81,16 @@ class FeedForward final : public torch::autograd::Function<FeedForward> {
     auto x_low = x.to(kind), w1_low = w1.to(kind), b1_low = b1.to(kind), w2_low = w2.to(kind);
     // Where the passes are libtorch's, what is kept has its bias already.
     const bool rows = by_rows(w1_low, b1_low);
-    auto product = rows ? at::mm(flat(x_low), w1_low.t()) : at::linear(flat(x_low), w1_low, b1_low);
-    auto activation = product;
+    auto hidden = rows ? product(flat(x_low), w1_low) : at::linear(flat(x_low), w1_low, b1_low);
+    auto activation = hidden;
     if (rows) {
-      if (learns) activation = at::empty_like(product);
-      activate(product, b1_low, activation);
+      if (learns) activation = at::empty_like(hidden);
+      activate(hidden, b1_low, activation);
     } else {
-      activation = at::gelu(product);
+      activation = at::gelu(hidden);
     }
-    auto out = at::linear(activation, w2_low, b2.to(kind));
-    context->save_for_backward({x_low, w1_low, w2_low, product, rows ? b1_low : at::Tensor()});
+    auto out = product(activation, w2_low, b2.to(kind));
+    context->save_for_backward({x_low, w1_low, w2_low, hidden, rows ? b1_low : at::Tensor()});
     context->saved_data["x"] = x.scalar_type();
     context->saved_data["w"] = w1.scalar_type();
     auto size = x.sizes().vec();
@@ -99,22 +100,22 @@ class FeedForward final : public torch::autograd::Function<FeedForward> {
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const auto saved = context->get_saved_variables();
-    const auto &x = saved[0], &w1 = saved[1], &w2 = saved[2], &product = saved[3], &b1 = saved[4];
+    const auto &x = saved[0], &w1 = saved[1], &w2 = saved[2], &hidden = saved[3], &b1 = saved[4];
     const auto x_kind = context->saved_data["x"].toScalarType(), w_kind = context->saved_data["w"].toScalarType();
     const auto d_out = flat(gradients[0]);
-    auto d_hidden = d_out.mm(w2);
+    auto d_hidden = product(d_out, w2.t());
     at::Tensor activation, d_b1;
     if (b1.defined()) {
-      std::tie(activation, d_b1) = activate_backward(product, b1, d_hidden);
+      std::tie(activation, d_b1) = activate_backward(hidden, b1, d_hidden);
     } else {
-      activation = at::gelu(product);
-      at::gelu_backward_out(d_hidden, d_hidden, product);
+      activation = at::gelu(hidden);
+      at::gelu_backward_out(d_hidden, d_hidden, hidden);
       d_b1 = d_hidden.sum(0);
     }
     auto d_w2 = d_out.t().mm(activation).to(w_kind);
     activation.reset();
     auto d_w1 = d_hidden.t().mm(flat(x)).to(w_kind);
-    auto d_x = context->needs_input_grad(0) ? d_hidden.mm(w1).view(x.sizes()).to(x_kind) : at::Tensor();
+    auto d_x = context->needs_input_grad(0) ? product(d_hidden, w1.t()).view(x.sizes()).to(x_kind) : at::Tensor();
     return {d_x, d_w1, d_b1.to(w_kind), d_w2, d_out.sum(0).to(w_kind), at::Tensor()};
   }
 };

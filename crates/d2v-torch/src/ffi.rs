@@ -81,6 +81,12 @@ unsafe extern "C" {
         total: *mut i64,
     ) -> *mut c_char;
     pub(crate) fn d2v_cuda_reset_peak(device: c_int) -> *mut c_char;
+    pub(crate) fn d2v_linear(
+        x: *const c_void,
+        w: *const c_void,
+        b: *const c_void,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
     pub(crate) fn d2v_feed_forward(
         x: *const c_void,
         w1: *const c_void,

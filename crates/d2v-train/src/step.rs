@@ -331,7 +331,7 @@ impl Learner {
         let mut keep = |index, block: Tensor| student_blocks.push((index, block));
         let watch: Option<&mut dyn FnMut(usize, Tensor)> = if view.observe { Some(&mut keep) } else { None };
         let last_md = network.transformer.encode(&tokens, Wanted::Rows(&rows_m), pass, watch)?;
-        let predictions_md = head.forward(&last_md);
+        let predictions_md = head.forward(&last_md)?;
 
         let loss = self.loss.sum(&predictions_md, &targets_md)?;
         let observed = teacher.map(|teacher| Observed {

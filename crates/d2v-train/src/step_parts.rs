@@ -163,7 +163,7 @@ fn loss_of(
     watch.lap(Part::FrontEnd);
     let last_md = student.transformer.encode(&tokens, Wanted::Rows(&rows_m), pass, None)?;
     watch.lap(Part::Student);
-    let predictions_md = learner.student.head.forward(&last_md);
+    let predictions_md = learner.student.head.forward(&last_md)?;
     Ok(config.loss.sum(&predictions_md, &targets_md)?)
 }
 

@@ -344,7 +344,7 @@ fn predictions_and_gradients(
             all_bld.reshape([-1, 16]).index_select(0, &rows_m)
         }
     });
-    let predictions_md = student.head.forward(&output_md);
+    let predictions_md = student.head.forward(&output_md).unwrap();
     let weights = Tensor::arange(predictions_md.numel() as i64, (Kind::Double, Device::Cpu)).sin();
     (&predictions_md * weights.view_as(&predictions_md)).sum(Kind::Double).backward();
     let gradients = network.parameters.iter().map(|(name, tensor)| {

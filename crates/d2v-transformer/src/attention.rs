@@ -3,6 +3,7 @@
 use crate::linear::Linear;
 use crate::{Pass, QkvBias, Result, TransformerConfig};
 use d2v_torch::attention::attention;
+use d2v_torch::fused::{LinearMap, linear};
 use d2v_torch::{Init, Scope};
 use tch::Tensor;
 
@@ -80,18 +81,18 @@ impl Attention {
         let size = x_bld.size();
         let (b, l, d) = (size[0], size[1], size[2]);
         let qkv_bl3d = match &self.bias {
-            Bias::Full(bias) => x_bld.linear(&self.qkv_weight, Some(bias)),
+            Bias::Full(bias) => linear(x_bld, LinearMap { weight: &self.qkv_weight, bias })?,
             Bias::QueryValue { query, value } => {
-                let bias = Tensor::cat(&[query, &query.zeros_like(), value], 0);
-                x_bld.linear(&self.qkv_weight, Some(bias))
+                let bias = &Tensor::cat(&[query, &query.zeros_like(), value], 0);
+                linear(x_bld, LinearMap { weight: &self.qkv_weight, bias })?
             }
         };
         let mask = mask.map(|m| m.to_kind(qkv_bl3d.kind()));
         let dropout = pass.attention_dropout(self.dropout, self.index);
         let out_bld = attention(&qkv_bl3d, self.heads, mask.as_ref(), dropout)?;
         match rows_m {
-            Some(rows_m) => Ok(self.proj.forward(&out_bld.view([b * l, d]).index_select(0, rows_m))),
-            None => Ok(self.proj.forward(&out_bld)),
+            Some(rows_m) => self.proj.forward(&out_bld.view([b * l, d]).index_select(0, rows_m)),
+            None => self.proj.forward(&out_bld),
         }
     }
 }

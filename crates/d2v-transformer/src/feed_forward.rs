@@ -37,8 +37,8 @@ impl FeedForward {
     /// `[.., D]` to `[.., D]`.
     pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
         if self.activation_dropout > 0.0 && pass.is_training() {
-            let hidden = self.fc1.forward(x).gelu("none");
-            return Ok(self.fc2.forward(&pass.dropout(hidden, self.activation_dropout)));
+            let hidden = self.fc1.forward(x)?.gelu("none");
+            return self.fc2.forward(&pass.dropout(hidden, self.activation_dropout));
         }
         Ok(fused::feed_forward(x, self.fc1.map(), self.fc2.map())?)
     }

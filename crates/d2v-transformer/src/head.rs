@@ -55,8 +55,11 @@ impl PredictionHead {
     }
 
     /// `[M, D]` to `[M, D]`.
-    pub fn forward(&self, x_md: &Tensor) -> Tensor {
+    ///
+    /// # Errors
+    /// If shapes or kinds do not fit.
+    pub fn forward(&self, x_md: &Tensor) -> Result<Tensor> {
         let (first, rest) = self.layers.split_first().expect("a head has at least one layer by construction");
-        rest.iter().fold(first.forward(x_md), |x, layer| layer.forward(&x.gelu("none")))
+        rest.iter().try_fold(first.forward(x_md)?, |x, layer| layer.forward(&x.gelu("none")))
     }
 }

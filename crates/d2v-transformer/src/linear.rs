@@ -1,7 +1,7 @@
 //! `y = x Wᵀ + b`.
 
 use crate::Result;
-use d2v_torch::fused::LinearMap;
+use d2v_torch::fused::{self, LinearMap};
 use d2v_torch::{Init, Scope};
 use tch::Tensor;
 
@@ -25,8 +25,11 @@ impl Linear {
     }
 
     /// Maps the last axis from `fan_in` to `fan_out`.
-    pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, Some(&self.bias))
+    ///
+    /// # Errors
+    /// If shapes or kinds do not fit.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(fused::linear(x, self.map())?)
     }
 
     /// The same layer: tensors shared.

@@ -150,7 +150,7 @@ fn gradients_agree(case: &Case, learner: &Learner, b0: &MaskedBatch, tolerance: 
     let tokens = tokens(&student.network, b0, true);
     let wanted = d2v_transformer::Wanted::Rows(&rows_m);
     let last_md = student.network.transformer.encode(&tokens, wanted, Pass::Eval, None).unwrap();
-    let predictions_md = student.head.forward(&last_md);
+    let predictions_md = student.head.forward(&last_md).unwrap();
     // The targets of this run's own precision: the stored ones are rounded to f32.
     let layers = learner
         .teacher
