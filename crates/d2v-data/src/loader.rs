@@ -37,7 +37,7 @@ pub struct LoaderConfig {
     /// What is done to each sample.
     pub transform: Transform,
     /// How many different samples may be unreadable before it is an error; files that could not be read when the data
-    /// was opened count ([`WhyIgnored::Unreadable`](crate::WhyIgnored::Unreadable)). Default 100.
+    /// was opened count ([`crate::WhyIgnored::Unreadable`]). Default 100.
     pub unreadable_limit: usize,
 }
 

@@ -101,7 +101,7 @@ fn columns(line: &str) -> Option<(&str, &str, Option<&str>)> {
         None => {
             let commas = || line.match_indices(',').map(|(at, _)| at);
             let behind_sound = commas().find(|&at| has_sound_name(line[..at].trim()));
-            (',', behind_sound.or_else(|| commas().last())?)
+            (',', behind_sound.or_else(|| commas().next_back())?)
         }
     };
     let (path, rest) = (line[..path_end].trim(), &line[path_end + 1..]);

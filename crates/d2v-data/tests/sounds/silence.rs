@@ -23,7 +23,7 @@ fn resampled_silence_is_given_noise() {
         // A fifth of a second of sound, then one of zeros, and so on: blocks of the resampler hold some of each.
         let part = rate_hz as usize / 5;
         let samples: Vec<i16> =
-            (0..12 * part).map(|t| if t / part % 2 == 0 { signal(t) } else { 0 }).collect();
+            (0..12 * part).map(|t| if (t / part).is_multiple_of(2) { signal(t) } else { 0 }).collect();
         std::fs::write(&path, wav(rate_hz, 1, &samples)).unwrap();
         let options = AudioOptions { min_seconds: 0.0, ..AudioOptions::default() };
         let data = open_audio(&path, Split::All, &options).unwrap();

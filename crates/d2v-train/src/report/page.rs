@@ -245,8 +245,11 @@ fn stage_section(metrics: &[StepMetrics]) -> Markup {
     }
 }
 
+/// A column's head, and what stands in it for a stage.
+type StageColumn = (&'static str, fn(&StageMetrics) -> Option<f64>);
+
 /// What is told of a stage.
-const STAGE_COLUMNS: [(&str, fn(&StageMetrics) -> Option<f64>); 5] = [
+const STAGE_COLUMNS: [StageColumn; 5] = [
     ("Effective rank", |stage| Some(stage.effective_rank)),
     ("Standard deviation within samples", |stage| Some(stage.raw_std)),
     ("Position share", |stage| stage.position_share),
