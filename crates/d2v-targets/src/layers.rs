@@ -9,6 +9,9 @@ pub trait TargetRule {
     /// How many layers, counted from the top, it needs.
     fn top_layers(&self) -> usize;
 
+    /// Whether a position's target depends on that position's layers alone, so that others need not be computed.
+    fn is_per_position(&self) -> bool;
+
     /// Targets `[B, L, D]` in f32 (f64 from f64) from the top layers `[B, L, D]`, lowest first.
     ///
     /// # Errors
@@ -45,6 +48,10 @@ impl TopLayerAverage {
 impl TargetRule for TopLayerAverage {
     fn top_layers(&self) -> usize {
         self.top_k
+    }
+
+    fn is_per_position(&self) -> bool {
+        self.per_layer.is_per_position() && self.post.is_per_position()
     }
 
     fn targets(&self, layers_bld: &[Tensor]) -> Result<Tensor> {

@@ -33,6 +33,11 @@ impl Normalization {
         }
     }
 
+    /// Whether a position's result depends on that position alone.
+    pub fn is_per_position(self) -> bool {
+        matches!(self, Normalization::None | Normalization::LayerNorm)
+    }
+
     /// `(x - mean) / sqrt(variance + 1e-5)` over the axes of the variant. All positions take part, padding too, as in
     /// the reference.
     ///
@@ -83,6 +88,20 @@ mod tests {
             assert!(mean < 1e-12 && gap < 1e-12, "{norm:?}: mean {mean}, variance off by {gap}");
         }
         assert!(Normalization::None.apply(&input()).unwrap().equal(&input()), "none");
+    }
+
+    #[test]
+    fn positions_are_alone_where_it_is_said() {
+        use Normalization::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, None};
+        let other = input().index_put(
+            &[Some(Tensor::from(0i64)), Some(Tensor::from(3i64))],
+            &Tensor::from_slice(&[9.0, -4.0, 2.0, 7.0]),
+            false,
+        );
+        for norm in [None, LayerNorm, InstanceNorm, BatchNorm, GroupNorm] {
+            let first = |x: &Tensor| norm.apply(x).unwrap().get(0).get(0);
+            assert_eq!(first(&input()).equal(&first(&other)), norm.is_per_position(), "{norm:?}");
+        }
     }
 
     #[test]

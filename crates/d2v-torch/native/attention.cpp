@@ -4,7 +4,7 @@
 // Composed of operators, a bias that learns costs a dozen passes over [B, H, L, L]: scaling, sum, softmax, and the
 // backward of each. Here the logits of some rows of one head stay in the core's own cache from the product to the
 // softmax to the next product, and none are kept: the backward pass makes them again from the rows' log-sum-exp (Dao
-// et al. 2022, section 3.1). The matrix products are those of the BLAS inside libtorch.
+// et al. 2022, section 3.1).
 
 #include <ATen/Dispatch.h>
 #include <ATen/ops/empty.h>
@@ -12,14 +12,15 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <optional>
 
 #include "attention_rows.h"
-#include "blas.h"
 #include "guarded.h"
 #include "pool.h"
+#include "tile_products.h"
 
 namespace {
 
@@ -77,23 +78,46 @@ struct Problem {
   }
 };
 
-// Rows `i..i+rows` of one head: logits, without bias, into `tile`.
+// Memory that one thread works in, made when it is first asked for.
 template <typename T>
-void logits(const Problem<T>& p, int64_t b, int64_t h, int64_t i, int64_t rows, T* tile) {
-  gemm(Rows<T>{p.qkv + p.qkv_offset(b, h, 0, i), p.qkv_row()}, Transposed<T>{p.qkv + p.qkv_offset(b, h, 1), p.qkv_row()},
-       rows, p.length, p.head_width, p.scale, T(0), tile, p.length);
-}
+class Buffer {
+ public:
+  T* of(int64_t size) {
+    if (size > size_) data_.reset(new T[size]), size_ = size;
+    return data_.get();
+  }
+
+  // `matrix`, [k, n], times `factor`, as right operand of products.
+  const T* packed(Matrix<T> matrix, int64_t k, int64_t n, T factor) {
+    pack(matrix, k, n, factor, of(packed_size(k, n)));
+    return data_.get();
+  }
+
+ private:
+  std::unique_ptr<T[]> data_;
+  int64_t size_ = 0;
+};
+
+// Logits of some rows of a head with their gradients, and the packed operands of the products.
+template <typename T>
+struct Workspace {
+  Buffer<T> tile, d_tile, keys_t, values_t, keys, values, queries, d_out;
+};
 
 template <typename T>
-void forward_head(const Problem<T>& p, int64_t b, int64_t h, T* tile, T* out, T* log_sum) {
-  for (int64_t i = 0; i < p.length; i += p.tile_rows()) {
-    const int64_t rows = std::min(p.tile_rows(), p.length - i);
-    logits(p, b, h, i, rows, tile);
-    for (int64_t r = 0; r < rows; ++r) {
-      log_sum[i + r] = softmax_row(tile + r * p.length, p.bias_row(b, h, i + r), p.length, p.row_dropout(b, h, i + r));
+void forward_head(const Problem<T>& p, int64_t b, int64_t h, Workspace<T>& work, T* out, T* log_sum) {
+  const int64_t l = p.length, e = p.head_width;
+  const T* keys_t = work.keys_t.packed(transposed(p.qkv + p.qkv_offset(b, h, 1), p.qkv_row()), e, l, p.scale);
+  const T* values = work.values.packed(rows(p.qkv + p.qkv_offset(b, h, 2), p.qkv_row()), l, e, T(1));
+  T* tile = work.tile.of(p.tile_rows() * l);
+  for (int64_t i = 0; i < l; i += p.tile_rows()) {
+    const int64_t count = std::min(p.tile_rows(), l - i);
+    const auto query = rows(p.qkv + p.qkv_offset(b, h, 0, i), p.qkv_row());
+    multiply(TileProduct<T>{query, keys_t, count, l, e, tile, l, false});
+    for (int64_t r = 0; r < count; ++r) {
+      log_sum[i + r] = softmax_row(tile + r * l, p.bias_row(b, h, i + r), l, p.row_dropout(b, h, i + r));
     }
-    gemm(Rows<T>{tile, p.length}, Rows<T>{p.qkv + p.qkv_offset(b, h, 2), p.qkv_row()}, rows, p.head_width, p.length, T(1),
-         T(0), out + p.out_offset(b, h, i), p.width());
+    multiply(TileProduct<T>{rows(tile, l), values, count, e, l, out + p.out_offset(b, h, i), p.width(), false});
   }
 }
 
@@ -106,47 +130,48 @@ struct Gradients {
 
 // `d_bias` is [L, L] of this head, or null; `adds` tells whether something is there already.
 template <typename T>
-void backward_head(const Problem<T>& p, const Gradients<T>& g, int64_t b, int64_t h, T* tile, T* d_tile, T* d_bias,
+void backward_head(const Problem<T>& p, const Gradients<T>& g, int64_t b, int64_t h, Workspace<T>& work, T* d_bias,
                    bool adds) {
   const int64_t l = p.length, e = p.head_width, row = p.qkv_row();
   const T* log_sum = g.log_sum + (b * p.heads + h) * l;
   const T *k = p.qkv + p.qkv_offset(b, h, 1), *v = p.qkv + p.qkv_offset(b, h, 2);
+  const T* keys_t = work.keys_t.packed(transposed(k, row), e, l, p.scale);
+  const T* values_t = work.values_t.packed(transposed(v, row), e, l, T(1));
+  const T* keys = work.keys.packed(rows(k, row), l, e, p.scale);
   T *d_k = g.d_qkv + p.qkv_offset(b, h, 1), *d_v = g.d_qkv + p.qkv_offset(b, h, 2);
+  T *tile = work.tile.of(p.tile_rows() * l), *d_tile = work.d_tile.of(p.tile_rows() * l);
   for (int64_t i = 0; i < l; i += p.tile_rows()) {
-    const int64_t rows = std::min(p.tile_rows(), l - i);
-    const T beta = i == 0 ? T(0) : T(1);
-    const T *q = p.qkv + p.qkv_offset(b, h, 0, i), *out = g.out + p.out_offset(b, h, i);
-    const T* d_out = g.d_out + p.out_offset(b, h, i);
-    logits(p, b, h, i, rows, tile);
-    gemm(Rows<T>{d_out, p.width()}, Transposed<T>{v, row}, rows, l, e, T(1), T(0), d_tile, l);
-    for (int64_t r = 0; r < rows; ++r) {
+    const int64_t count = std::min(p.tile_rows(), l - i);
+    const bool sums = i > 0;
+    const auto query = rows(p.qkv + p.qkv_offset(b, h, 0, i), row);
+    const T *out = g.out + p.out_offset(b, h, i), *d_out = g.d_out + p.out_offset(b, h, i);
+    multiply(TileProduct<T>{query, keys_t, count, l, e, tile, l, false});
+    multiply(TileProduct<T>{rows(d_out, p.width()), values_t, count, l, e, d_tile, l, false});
+    for (int64_t r = 0; r < count; ++r) {
       const T mean = dot(out + r * p.width(), d_out + r * p.width(), e);
       softmax_row_backward(tile + r * l, d_tile + r * l, p.bias_row(b, h, i + r), l, log_sum[i + r], mean,
                            p.row_dropout(b, h, i + r));
     }
-    gemm(Transposed<T>{tile, l}, Rows<T>{d_out, p.width()}, l, e, rows, T(1), beta, d_v, row);
-    gemm(Rows<T>{d_tile, l}, Rows<T>{k, row}, rows, e, l, p.scale, T(0), g.d_qkv + p.qkv_offset(b, h, 0, i), row);
-    gemm(Transposed<T>{d_tile, l}, Rows<T>{q, row}, l, e, rows, p.scale, beta, d_k, row);
+    const T* d_out_packed = work.d_out.packed(rows(d_out, p.width()), count, e, T(1));
+    multiply(TileProduct<T>{transposed(tile, l), d_out_packed, l, e, count, d_v, row, sums});
+    multiply(TileProduct<T>{rows(d_tile, l), keys, count, e, l, g.d_qkv + p.qkv_offset(b, h, 0, i), row, false});
+    const T* queries = work.queries.packed(query, count, e, p.scale);
+    multiply(TileProduct<T>{transposed(d_tile, l), queries, l, e, count, d_k, row, sums});
     if (d_bias && adds) {
-      add_to(d_bias + i * l, d_tile, rows * l);
+      add_to(d_bias + i * l, d_tile, count * l);
     } else if (d_bias) {
-      std::copy_n(d_tile, rows * l, d_bias + i * l);
+      std::copy_n(d_tile, count * l, d_bias + i * l);
     }
   }
-}
-
-template <typename T>
-std::unique_ptr<T[]> tile_of(const Problem<T>& p) {
-  return std::unique_ptr<T[]>(new T[p.tile_rows() * p.length]);
 }
 
 template <typename T>
 void forward_all(const Problem<T>& p, at::Tensor& out, at::Tensor& log_sum) {
   T *to = out.mutable_data_ptr<T>(), *sums = log_sum.mutable_data_ptr<T>();
   in_pool(p.batch * p.heads, [&](int64_t first, int64_t last) {
-    auto tile = tile_of(p);
+    Workspace<T> work;
     for (int64_t n = first; n < last; ++n) {
-      forward_head(p, n / p.heads, n % p.heads, tile.get(), to, sums + n * p.length);
+      forward_head(p, n / p.heads, n % p.heads, work, to, sums + n * p.length);
     }
   });
 }
@@ -155,12 +180,12 @@ void forward_all(const Problem<T>& p, at::Tensor& out, at::Tensor& log_sum) {
 template <typename T>
 void backward_all(const Problem<T>& p, const Gradients<T>& g, T* d_bias, int64_t groups) {
   in_pool(groups * p.heads, [&](int64_t first, int64_t last) {
-    auto tile = tile_of(p), d_tile = tile_of(p);
+    Workspace<T> work;
     for (int64_t n = first; n < last; ++n) {
       const int64_t group = n / p.heads, h = n % p.heads;
       const int64_t begin = group * p.batch / groups, end = (group + 1) * p.batch / groups;
       T* sum = d_bias ? d_bias + n * p.length * p.length : nullptr;
-      for (int64_t b = begin; b < end; ++b) backward_head(p, g, b, h, tile.get(), d_tile.get(), sum, b > begin);
+      for (int64_t b = begin; b < end; ++b) backward_head(p, g, b, h, work, sum, b > begin);
     }
   });
 }
@@ -211,9 +236,6 @@ class Attention final : public torch::autograd::Function<Attention> {
 }  // namespace
 
 extern "C" {
-
-// Whether the BLAS that this needs is in the process.
-bool d2v_attention_available() { return blas_available(); }
 
 // Writes a new tensor [B, L, D] to `out`. `bias` may be null.
 char* d2v_attention(void* qkv, void* bias, int64_t heads, double dropout, uint64_t key, void** out) {

@@ -11,7 +11,6 @@
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/gelu_backward.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -24,8 +23,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-at::Tensor flat(const at::Tensor& t) { return t.reshape({-1, t.size(-1)}); }
 
 // Whether the passes over rows are ours.
 bool by_rows(const at::Tensor& weight, const at::Tensor& bias) {
@@ -112,9 +109,9 @@ class FeedForward final : public torch::autograd::Function<FeedForward> {
       at::gelu_backward_out(d_hidden, d_hidden, hidden);
       d_b1 = d_hidden.sum(0);
     }
-    auto d_w2 = d_out.t().mm(activation).to(w_kind);
+    auto d_w2 = weight_gradient(d_out, activation).to(w_kind);
     activation.reset();
-    auto d_w1 = d_hidden.t().mm(flat(x)).to(w_kind);
+    auto d_w1 = weight_gradient(d_hidden, flat(x)).to(w_kind);
     auto d_x = context->needs_input_grad(0) ? product(d_hidden, w1.t()).view(x.sizes()).to(x_kind) : at::Tensor();
     return {d_x, d_w1, d_b1.to(w_kind), d_w2, d_out.sum(0).to(w_kind), at::Tensor()};
   }

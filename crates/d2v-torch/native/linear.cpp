@@ -40,8 +40,6 @@ const std::optional<c10::OperatorHandle>& onednn() {
   return found;
 }
 
-at::Tensor flat(const at::Tensor& t) { return t.reshape({-1, t.size(-1)}); }
-
 class Linear final : public torch::autograd::Function<Linear> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& w, const at::Tensor& b) {
@@ -56,7 +54,7 @@ class Linear final : public torch::autograd::Function<Linear> {
     const auto &x = saved[0], &w = saved[1];
     const auto d_out = flat(gradients[0]);
     auto d_x = context->needs_input_grad(0) ? product(d_out, w.t()).view(x.sizes()) : at::Tensor();
-    auto d_w = context->needs_input_grad(1) ? d_out.t().mm(flat(x)) : at::Tensor();
+    auto d_w = context->needs_input_grad(1) ? weight_gradient(d_out, flat(x)) : at::Tensor();
     auto d_b = context->needs_input_grad(2) ? d_out.sum(0) : at::Tensor();
     return {d_x, d_w, d_b};
   }
@@ -73,6 +71,12 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& w, const std::optional
   if (!product_is_ours(x, w)) return at::linear(x, w, bias);
   static const auto pointwise = onednn()->typed<Pointwise>();
   return pointwise.call(x, w, bias, "none", c10::List<std::optional<at::Scalar>>(), "");
+}
+
+at::Tensor weight_gradient(const at::Tensor& d_out, const at::Tensor& x) {
+  // oneDNN's product of two transposes is the faster one where the weight is wider than it is high.
+  const bool wide = x.size(1) > d_out.size(1);
+  return wide && product_is_ours(d_out.t(), x.t()) ? product(d_out.t(), x.t()) : d_out.t().mm(x);
 }
 
 extern "C" {

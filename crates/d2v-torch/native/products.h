@@ -14,3 +14,9 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& w, const std::optional
 
 // Whether `product` of tensors like these is not libtorch's `linear`.
 bool product_is_ours(const at::Tensor& x, const at::Tensor& w);
+
+// The gradient of w in x wᵀ, [M, K], from that of the product, [N, M], and x, [N, K].
+at::Tensor weight_gradient(const at::Tensor& d_out, const at::Tensor& x);
+
+// All axes but the last as one.
+inline at::Tensor flat(const at::Tensor& t) { return t.reshape({-1, t.size(-1)}); }

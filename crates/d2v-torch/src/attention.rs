@@ -95,7 +95,6 @@ impl Dims {
             && bias.is_none_or(|bias| bias.kind() == kind && bias.device() == Device::Cpu)
             && (whole || (!learns && columns == self.length))
             && qkv_bl3d.numel() > 0
-            && available()
     }
 
     fn composed(self, qkv_bl3d: &Tensor, bias: Option<Tensor>, rate: f64) -> Result<Tensor> {
@@ -107,14 +106,6 @@ impl Dims {
         let bias = bias.map(|bias| bias.to_kind(q.kind()));
         let out_bhle = Tensor::f_scaled_dot_product_attention(q, k, v, bias, rate, false, None, false)?;
         Ok(out_bhle.transpose(1, 2).reshape([batch, length, heads * head_width]))
-    }
-}
-
-fn available() -> bool {
-    #[expect(unsafe_code, reason = "asks attention.cpp whether a symbol is in the process")]
-    // SAFETY: takes nothing, reads a flag.
-    unsafe {
-        ffi::d2v_attention_available()
     }
 }
 
@@ -167,12 +158,6 @@ mod tests {
         assert_eq!((a.size(), a.kind()), (b.size(), b.kind()));
         let scale = b.abs().max().to_kind(Kind::Double).double_value(&[]).max(0.1);
         (a - b).abs().max().to_kind(Kind::Double).double_value(&[]) / scale
-    }
-
-    #[test]
-    fn the_kernel_is_there() {
-        // Where this fails everything works and is slower: libtorch hides its BLAS on this platform.
-        assert!(available(), "sgemm_ and dgemm_ are not in the process");
     }
 
     #[test]

@@ -95,7 +95,6 @@ unsafe extern "C" {
         b2: *const c_void,
         out: *mut *mut c_void,
     ) -> *mut c_char;
-    pub(crate) fn d2v_attention_available() -> bool;
     pub(crate) fn d2v_attention(
         qkv: *const c_void,
         bias: *const c_void,

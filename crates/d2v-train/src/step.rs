@@ -16,7 +16,7 @@ use d2v_encoders::Hidden;
 use d2v_masking::Mask;
 use d2v_targets::{LossConfig, Normalization, TargetRule, TopLayerAverage};
 use d2v_torch::{autocast, foreach, inference, seed};
-use d2v_transformer::{Intermediate, Pass, Wanted};
+use d2v_transformer::{Intermediate, Intermediates, Pass, Wanted};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -194,8 +194,10 @@ struct View {
 
 /// What the teacher makes of a batch.
 struct Seen {
-    layers_bld: Vec<Tensor>,
-    targets_bld: Tensor,
+    /// Targets at the hidden positions.
+    targets_md: Tensor,
+    /// Layers and targets at all positions, where they had to be computed.
+    everywhere: Option<(Vec<Tensor>, Tensor)>,
 }
 
 /// Student, teacher and optimizer.
@@ -266,7 +268,7 @@ impl Learner {
         let (loss, observed) = self.backward(batches, settings)?;
         let gradients = self.optimizer.gradients();
         let norm = foreach::global_norm(&gradients)?;
-        let skip = (&loss + &norm).isfinite().logical_not().to_kind(Kind::Float);
+        let skip = skip_flag(&loss, &norm);
         self.optimizer.step(&gradients, &norm, &skip, (settings.lr, settings.update))?;
         self.ema.update_unless(settings.tau, &skip)?;
         drop(gradients);
@@ -312,10 +314,11 @@ impl Learner {
         let features = network.front_end.features(&batch.input)?;
 
         // The teacher: the whole input, its top K layers, no gradient. What nobody looks at is dropped at once.
-        let teacher = inference::with(|| self.targets_of(batch, &features.detach(), view.frozen))??;
-        let width = teacher.targets_bld.size()[2];
-        let targets_md = teacher.targets_bld.view([-1, width]).index_select(0, &batch.hidden_m);
-        let teacher = view.observe.then_some(teacher);
+        let Seen { targets_md, everywhere } =
+            inference::with(|| self.targets_of(batch, &features.detach(), view))??;
+        let everywhere = everywhere.filter(|_| view.observe);
+        // An ordinary tensor, which the backward pass may keep.
+        let targets_md = targets_md.copy();
 
         // The student: the masked input, its last layer at the hidden positions.
         let (features, hidden) = match &batch.student_input {
@@ -334,11 +337,11 @@ impl Learner {
         let predictions_md = head.forward(&last_md)?;
 
         let loss = self.loss.sum(&predictions_md, &targets_md)?;
-        let observed = teacher.map(|teacher| Observed {
-            targets_bld: teacher.targets_bld,
+        let observed = everywhere.map(|(teacher_layers_bld, targets_bld)| Observed {
+            targets_bld,
             targets_md,
             predictions_md: predictions_md.detach(),
-            teacher_layers_bld: teacher.layers_bld,
+            teacher_layers_bld,
             features: features.detach(),
             student_blocks,
             padding_bl: batch.padding_bl.as_ref().map(Tensor::shallow_clone),
@@ -346,12 +349,12 @@ impl Learner {
         Ok((loss, observed))
     }
 
-    /// The teacher's top layers at all input positions, and the targets made of them. A frozen teacher shares nothing
-    /// that the student learns.
-    fn targets_of(&self, batch: &MaskedBatch, student_features: &Tensor, frozen: bool) -> Result<Seen> {
+    /// The teacher's top layers on the whole input, and the targets made of them. A frozen teacher shares nothing that
+    /// the student learns.
+    fn targets_of(&self, batch: &MaskedBatch, student_features: &Tensor, view: View) -> Result<Seen> {
         let Network { front_end, transformer, .. } = &self.teacher;
         let features = match self.averaged {
-            Averaged::Transformer | Averaged::TransformerAndPositions if !frozen => {
+            Averaged::Transformer | Averaged::TransformerAndPositions if !view.frozen => {
                 student_features.shallow_clone()
             }
             _ => front_end.features(&batch.input)?,
@@ -363,15 +366,48 @@ impl Learner {
         let tokens = front_end.tokens(&features, None, padding_bl.as_ref(), Pass::Eval)?;
         let depth = transformer.config().depth;
         let top = depth - self.targets.top_layers()..depth;
-        let positions = batch.mask_bl.size()[1];
-        let layers_bld: Vec<Tensor> = transformer
-            .intermediates(&tokens, self.layer, top)?
-            .into_iter()
-            .map(|layer| layer.narrow(1, tokens.extra, positions))
-            .collect();
-        let targets_bld = self.targets.targets(&layers_bld)?;
-        Ok(Seen { layers_bld, targets_bld })
+        let layers = transformer.intermediates(&tokens, self.layer, top)?;
+        let alone = self.targets.is_per_position();
+        let everywhere = match view.observe || !alone {
+            true => {
+                let layers_bld = position_layers(&layers, batch, tokens.extra)?;
+                let targets_bld = self.targets.targets(&layers_bld)?;
+                Some((layers_bld, targets_bld))
+            }
+            false => None,
+        };
+        let targets_md = match &everywhere {
+            Some((_, targets_bld)) if !alone => targets_bld.flatten(0, 1).index_select(0, &batch.hidden_m),
+            // Whether anybody looks on changes no bit of what is learnt.
+            _ => self.targets.targets(&hidden_layers(&layers, batch, tokens.extra)?)?.squeeze_dim(0),
+        };
+        Ok(Seen { targets_md, everywhere })
     }
+}
+
+/// The teacher's layers at all input positions, `[B, L, D]` each.
+pub(crate) fn position_layers(
+    layers: &Intermediates<'_>,
+    batch: &MaskedBatch,
+    extra: i64,
+) -> Result<Vec<Tensor>> {
+    let positions = batch.mask_bl.size()[1];
+    Ok(layers.everywhere()?.iter().map(|layer| layer.narrow(1, extra, positions)).collect())
+}
+
+/// The teacher's layers at the hidden positions, `[1, M, D]` each; the topmost block is computed there alone.
+pub(crate) fn hidden_layers(
+    layers: &Intermediates<'_>,
+    batch: &MaskedBatch,
+    extra: i64,
+) -> Result<Vec<Tensor>> {
+    let rows_m = token_rows(&batch.hidden_m, batch.mask_bl.size()[1], extra);
+    Ok(layers.at(&rows_m)?.iter().map(|layer| layer.unsqueeze(0)).collect())
+}
+
+/// 1 where an update must not be made, else 0: loss or gradient is not finite.
+pub(crate) fn skip_flag(loss: &Tensor, norm: &Tensor) -> Tensor {
+    (loss + norm).isfinite().logical_not().to_kind(Kind::Float)
 }
 
 /// Indices into `B·L` positions as indices into `B·(extra + L)` tokens.

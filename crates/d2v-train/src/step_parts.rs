@@ -5,14 +5,16 @@
 
 use crate::Result;
 use crate::recipes::LearnerConfig;
-use crate::step::{Averaged, Learner, MaskedBatch, StepSettings, token_rows};
+use crate::step::{
+    Averaged, Learner, MaskedBatch, StepSettings, hidden_layers, position_layers, skip_flag, token_rows,
+};
 use d2v_encoders::Hidden;
 use d2v_targets::TargetRule;
 use d2v_torch::{autocast, cuda, foreach, inference, seed};
 use d2v_transformer::{Pass, Wanted};
 use serde::Serialize;
 use std::time::Instant;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 /// A part of the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -112,7 +114,7 @@ pub fn timed_step(
 
     let gradients = learner.optimizer.gradients();
     let norm = foreach::global_norm(&gradients)?;
-    let skip = (&loss + &norm).isfinite().logical_not().to_kind(Kind::Float);
+    let skip = skip_flag(&loss, &norm);
     watch.lap(Part::Norm);
     learner.optimizer.step(&gradients, &norm, &skip, (settings.lr, settings.update))?;
     watch.lap(Part::Optimizer);
@@ -136,7 +138,7 @@ fn loss_of(
     let student = &learner.student.network;
     let features = student.front_end.features(&batch.input)?;
     watch.lap(Part::FrontEnd);
-    let targets_bld = inference::with(|| -> Result<Tensor> {
+    let targets_md = inference::with(|| -> Result<Tensor> {
         let teacher = &learner.teacher;
         let features = match config.averaged {
             Averaged::Transformer | Averaged::TransformerAndPositions => features.detach(),
@@ -147,15 +149,19 @@ fn loss_of(
         let depth = config.model.transformer.depth;
         let top = depth - rule.top_layers()..depth;
         let layers = teacher.transformer.intermediates(&tokens, config.objective.layer, top)?;
+        let alone = rule.is_per_position();
+        let layers = match alone {
+            true => hidden_layers(&layers, batch, tokens.extra)?,
+            false => position_layers(&layers, batch, tokens.extra)?,
+        };
         watch.lap(Part::Teacher);
-        let positions = batch.mask_bl.size()[1];
-        let layers_bld: Vec<Tensor> =
-            layers.into_iter().map(|layer| layer.narrow(1, tokens.extra, positions)).collect();
-        Ok(rule.targets(&layers_bld)?)
+        let targets = rule.targets(&layers)?;
+        Ok(match alone {
+            true => targets.squeeze_dim(0),
+            false => targets.flatten(0, 1).index_select(0, &batch.hidden_m),
+        })
     })??;
-    let width = targets_bld.size()[2];
-    let targets_md = targets_bld.view([-1, width]).index_select(0, &batch.hidden_m);
-    drop(targets_bld);
+    let targets_md = targets_md.copy();
     watch.lap(Part::Targets);
     let hidden = Hidden { mask_bl: &batch.mask_bl };
     let tokens = student.front_end.tokens(&features, Some(hidden), batch.padding_bl.as_ref(), pass)?;

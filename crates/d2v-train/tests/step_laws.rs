@@ -26,6 +26,7 @@ const BETA1: f64 = 0.9;
 struct Setup {
     model: ModelConfig,
     averaged: Averaged,
+    per_layer: Normalization,
     kind: Kind,
 }
 
@@ -58,7 +59,8 @@ impl Setup {
             init: InitScheme::Xavier,
         };
         let model = ModelConfig { encoder, transformer, head: HeadConfig::Linear {} };
-        Setup { model, averaged: Averaged::Transformer, kind: Kind::Double }
+        let per_layer = Normalization::InstanceNorm;
+        Setup { model, averaged: Averaged::Transformer, per_layer, kind: Kind::Double }
     }
 
     /// Every dropout there is, at a rate that nobody could miss.
@@ -74,7 +76,7 @@ impl Setup {
         let objective = Objective {
             layer: Intermediate::FeedForward,
             top_k: 2,
-            per_layer: Normalization::InstanceNorm,
+            per_layer: self.per_layer,
             post: Normalization::LayerNorm,
             teacher_sees: TeacherSees::All,
         };
@@ -287,6 +289,41 @@ fn the_same_seed_gives_the_same_bits() {
         assert!(changed(first, second).is_empty(), "same seed: {:?}", changed(first, second));
     }
     assert!(!changed(&first[0], &other[0]).is_empty(), "another seed draws other dropouts");
+}
+
+#[test]
+fn watching_changes_no_bit() {
+    for per_layer in [Normalization::InstanceNorm, Normalization::LayerNorm] {
+        let setup = Setup { kind: Kind::Float, per_layer, ..Setup::new().with_dropouts() };
+        let trained = |observe: bool| {
+            let mut learner = setup.learner();
+            for update in 1..=3 {
+                let settings = StepSettings { observe, ..settings(update, 1e-2, 0.9) };
+                learner.step(&[batch(setup.kind, 10 * update, 3)], &settings).unwrap();
+            }
+            everything(&learner)
+        };
+        for (watched, alone) in trained(true).iter().zip(&trained(false)) {
+            assert!(changed(watched, alone).is_empty(), "{per_layer:?}: {:?}", changed(watched, alone));
+        }
+    }
+}
+
+#[test]
+fn targets_of_hidden_positions_are_those_of_all_gathered() {
+    for per_layer in [Normalization::InstanceNorm, Normalization::LayerNorm, Normalization::None] {
+        let mut setup = Setup { per_layer, ..Setup::new() };
+        for order in [BlockOrder::PreNorm, BlockOrder::PostNorm] {
+            setup.model.transformer.order = order;
+            let batch = batch(setup.kind, 0, 5);
+            let hidden_m = batch.hidden_m.shallow_clone();
+            let report = setup.learner().step(&[batch], &settings(1, 1e-2, 0.9)).unwrap();
+            let seen = report.observed.expect("asked for");
+            let gathered = seen.targets_bld.flatten(0, 1).index_select(0, &hidden_m);
+            let gap = worst(&seen.targets_md, &gathered);
+            assert!(gap < 1e-12, "{per_layer:?}, {order:?}: off by {gap:e}");
+        }
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn main() -> Result<(), d2v_transformer::Error> {
         for what in
             [Intermediate::Attention, Intermediate::FeedForward, Intermediate::Residual, Intermediate::Block]
         {
-            let layers = transformer.intermediates(&tokens, what, 0..config.depth)?;
+            let layers = transformer.intermediates(&tokens, what, 0..config.depth)?.everywhere()?;
             let spread: Vec<String> =
                 layers.iter().map(|layer| format!("{:6.3}", layer.std(false).double_value(&[]))).collect();
             println!("{:12} deviation by block {}", format!("{what:?}"), spread.join(" "));

@@ -43,6 +43,40 @@ pub enum Wanted<'a> {
     Rows(&'a Tensor),
 }
 
+/// One tensor of each of some consecutive blocks, the last of them still to be computed.
+#[derive(Debug)]
+pub struct Intermediates<'a> {
+    what: Intermediate,
+    below_bld: Vec<Tensor>,
+    last: &'a Block,
+    x_bld: Tensor,
+    mask: Option<Tensor>,
+}
+
+impl Intermediates<'_> {
+    /// At all positions, `[B, L, D]` each, the lowest block first.
+    ///
+    /// # Errors
+    /// If memory is exhausted.
+    pub fn everywhere(&self) -> Result<Vec<Tensor>> {
+        self.with_last(self.below_bld.iter().map(Tensor::shallow_clone), None)
+    }
+
+    /// At the rows of these int64 indices into the `B·L` positions alone, `[M, D]` each, the lowest block first.
+    ///
+    /// # Errors
+    /// If memory is exhausted.
+    pub fn at(&self, rows_m: &Tensor) -> Result<Vec<Tensor>> {
+        let gathered = |layer: &Tensor| layer.flatten(0, 1).index_select(0, rows_m);
+        self.with_last(self.below_bld.iter().map(gathered), Some(rows_m))
+    }
+
+    fn with_last(&self, below: impl Iterator<Item = Tensor>, rows_m: Option<&Tensor>) -> Result<Vec<Tensor>> {
+        let output = self.last.forward(&self.x_bld, self.mask.as_ref(), rows_m, Pass::Eval)?;
+        Ok(below.chain([self.what.of(output)]).collect())
+    }
+}
+
 /// The Transformer encoder.
 #[derive(Debug)]
 pub struct Transformer {
@@ -123,31 +157,33 @@ impl Transformer {
         })
     }
 
-    /// The teacher's way: one tensor `[B, L, D]` of each block in `layers` (from 0), and nothing behind them: no
-    /// block above the last one wanted, no final norm. Always an evaluation pass.
+    /// The teacher's way: one tensor of each block in `layers` (from 0), and nothing behind them: no block above the
+    /// last one wanted, no final norm. The last one is computed when it is asked for, where it is wanted. Always an
+    /// evaluation pass.
     ///
     /// # Errors
-    /// If `layers` reaches beyond the stack, or the tokens' shapes do not fit.
+    /// If `layers` is empty or reaches beyond the stack, or the tokens' shapes do not fit.
     pub fn intermediates(
         &self,
         tokens: &Tokens,
         what: Intermediate,
         layers: Range<usize>,
-    ) -> Result<Vec<Tensor>> {
-        if layers.end > self.blocks.len() {
+    ) -> Result<Intermediates<'_>> {
+        if layers.is_empty() || layers.end > self.blocks.len() {
             let value = format!("{}..{} of {} blocks", layers.start, layers.end, self.blocks.len());
             return Err(Error::Config { key: "layers", value, rule: "must lie within the stack" });
         }
-        let (mut x, mask) = self.enter(tokens, Pass::Eval)?;
-        let mut taken = Vec::with_capacity(layers.len());
-        for (index, block) in self.blocks[..layers.end].iter().enumerate() {
-            let output = block.forward(&x, mask.as_ref(), None, Pass::Eval)?;
-            x = output.out.shallow_clone();
+        let (mut x_bld, mask) = self.enter(tokens, Pass::Eval)?;
+        let last = &self.blocks[layers.end - 1];
+        let mut below_bld = Vec::with_capacity(layers.len());
+        for (index, block) in self.blocks[..layers.end - 1].iter().enumerate() {
+            let output = block.forward(&x_bld, mask.as_ref(), None, Pass::Eval)?;
+            x_bld = output.out.shallow_clone();
             if layers.contains(&index) {
-                taken.push(what.of(output));
+                below_bld.push(what.of(output));
             }
         }
-        Ok(taken)
+        Ok(Intermediates { what, below_bld, last, x_bld, mask })
     }
 
     /// Everything: the outputs of all blocks, and the stack's output (after the final norm of a pre-norm stack).

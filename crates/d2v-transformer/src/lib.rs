@@ -21,7 +21,7 @@ mod tokens;
 
 pub use block::{Block, BlockOutput, Branch};
 pub use config::{BlockOrder, InitScheme, QkvBias, Size, TransformerConfig};
-pub use encoder::{Intermediate, Transformer, Wanted};
+pub use encoder::{Intermediate, Intermediates, Transformer, Wanted};
 pub use error::Error;
 pub use head::{HeadConfig, PredictionHead};
 pub use layer_norm::{LayerNorm, normalize};

@@ -156,6 +156,8 @@ fn gradients_agree(case: &Case, learner: &Learner, b0: &MaskedBatch, tolerance: 
         .teacher
         .transformer
         .intermediates(&self::tokens(&learner.teacher, b0, false), Intermediate::Block, 1..4)
+        .unwrap()
+        .everywhere()
         .unwrap();
     let layers: Vec<Tensor> = layers.iter().map(|layer| layer.narrow(1, 1, 36)).collect();
     let targets_bld = objective().rule().targets(&layers).unwrap();

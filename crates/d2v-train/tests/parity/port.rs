@@ -53,7 +53,8 @@ fn tokens(case: &Case, network: &Network, batch: &str, masked: bool, kind: Kind)
 
 fn targets(case: &Case, network: &Network, batch: &str, per_layer: Normalization, kind: Kind) -> Tensor {
     let tokens = tokens(case, network, batch, false, kind);
-    let layers = network.transformer.intermediates(&tokens, Intermediate::Block, 1..4).unwrap();
+    let layers =
+        network.transformer.intermediates(&tokens, Intermediate::Block, 1..4).unwrap().everywhere().unwrap();
     let layers: Vec<Tensor> = layers.iter().map(|layer| layer.narrow(1, 1, 36)).collect();
     TopLayerAverage { top_k: 3, per_layer, post: Normalization::LayerNorm }.targets(&layers).unwrap()
 }
