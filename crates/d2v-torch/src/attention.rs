@@ -5,7 +5,7 @@
 //! `[B, H, L, L]`; there a kernel of ours does both in the cache, and neither copies nor keeps what it need not.
 
 use crate::ffi::{self, check, pointer};
-use crate::{Error, Result};
+use crate::{Error, Result, autocast};
 use tch::{Device, Kind, Tensor};
 
 /// Dropout of attention's weights.
@@ -34,15 +34,70 @@ pub fn attention(
 ) -> Result<Tensor> {
     let dims = Dims::of(qkv_bl3d, heads)?;
     let bias = bias.map(|bias| dims.four_axes(bias)).transpose()?;
-    let Dropout { rate, key } = dropout.unwrap_or(Dropout { rate: 0.0, key: 0 });
-    if !(0.0..1.0).contains(&rate) {
-        return Err(Error::Libtorch(format!("a dropout of {rate} is not in [0, 1)")));
-    }
+    let dropout = checked(dropout)?;
     if dims.suit_kernel(qkv_bl3d, bias.as_ref()) {
-        ours(qkv_bl3d, heads, bias.as_ref(), Dropout { rate, key })
+        ours(Queries::All { qkv_bl3d }, heads, bias.as_ref(), dropout)
     } else {
-        dims.composed(qkv_bl3d, bias, rate)
+        dims.composed(qkv_bl3d, bias, dropout.rate)
     }
+}
+
+/// Whether [`attention_of_chosen`] takes tensors like `x_bld` with this bias: on the CPU, in full precision.
+pub fn takes_chosen(x_bld: &Tensor, heads: i64, bias: Option<&Tensor>) -> bool {
+    let [batch, length, width] = x_bld.size()[..] else { return false };
+    let dims = Dims { batch, length, heads, head_width: width / heads.max(1) };
+    let bias = bias.map(|bias| dims.four_axes(bias)).transpose();
+    matches!(autocast::kind(x_bld.device()), Ok(Kind::Float))
+        && bias.is_ok_and(|bias| dims.suit_kernel(x_bld, bias.as_ref()))
+}
+
+/// [`attention`] for some of the queries: `[M, D]` from `query_md`, the queries at `positions_m` (ascending int64 indices
+/// into the `B·L` positions), and `key_value_bl2d`, `[B, L, 2·D]`, key and value of all. The same weights are dropped.
+///
+/// # Errors
+/// If shapes or kinds do not fit, positions do not ascend or lie outside, the rate is not in `[0, 1)`, or
+/// [`takes_chosen`] says no.
+pub fn attention_of_chosen(
+    (query_md, positions_m): (&Tensor, &Tensor),
+    key_value_bl2d: &Tensor,
+    heads: i64,
+    bias: Option<&Tensor>,
+    dropout: Option<Dropout>,
+) -> Result<Tensor> {
+    let (query, key_value, positions) = (query_md.size(), key_value_bl2d.size(), positions_m.size());
+    let fits = matches!((&query[..], &key_value[..]), ([m, d], [_, _, both]) if *both == 2 * d && positions == [*m])
+        && heads > 0
+        && query[1] % heads == 0
+        && positions_m.kind() == Kind::Int64
+        && (query_md.kind(), query_md.device()) == (key_value_bl2d.kind(), key_value_bl2d.device());
+    if !fits {
+        return Err(Error::Libtorch(format!(
+            "attention of {heads} heads takes queries [M, D], keys and values [B, L, 2·D] and positions [M], not {query:?}, \
+             {key_value:?} and {positions:?}"
+        )));
+    }
+    let dims = Dims { batch: key_value[0], length: key_value[1], heads, head_width: query[1] / heads };
+    let bias = bias.map(|bias| dims.four_axes(bias)).transpose()?;
+    let dropout = checked(dropout)?;
+    if !dims.suit_kernel(key_value_bl2d, bias.as_ref()) {
+        return Err(Error::Libtorch("attention of chosen queries is for full precision on the CPU".into()));
+    }
+    ours(Queries::Chosen { query_md, positions_m, key_value_bl2d }, heads, bias.as_ref(), dropout)
+}
+
+fn checked(dropout: Option<Dropout>) -> Result<Dropout> {
+    let dropout = dropout.unwrap_or(Dropout { rate: 0.0, key: 0 });
+    match (0.0..1.0).contains(&dropout.rate) {
+        true => Ok(dropout),
+        false => Err(Error::Libtorch(format!("a dropout of {} is not in [0, 1)", dropout.rate))),
+    }
+}
+
+/// What the kernel is given.
+#[derive(Clone, Copy)]
+enum Queries<'a> {
+    All { qkv_bl3d: &'a Tensor },
+    Chosen { query_md: &'a Tensor, positions_m: &'a Tensor, key_value_bl2d: &'a Tensor },
 }
 
 /// Sizes of one call.
@@ -109,14 +164,22 @@ impl Dims {
     }
 }
 
-fn ours(qkv_bl3d: &Tensor, heads: i64, bias: Option<&Tensor>, dropout: Dropout) -> Result<Tensor> {
+fn ours(queries: Queries<'_>, heads: i64, bias: Option<&Tensor>, dropout: Dropout) -> Result<Tensor> {
     let mut out = std::ptr::null_mut();
-    let bias = bias.map_or(std::ptr::null(), pointer);
+    let none = std::ptr::null();
+    let (query, key_value, positions) = match queries {
+        Queries::All { qkv_bl3d } => (pointer(qkv_bl3d), none, none),
+        Queries::Chosen { query_md, positions_m, key_value_bl2d } => {
+            (pointer(query_md), pointer(key_value_bl2d), pointer(positions_m))
+        }
+    };
+    let bias = bias.map_or(none, pointer);
+    let Dropout { rate, key } = dropout;
     #[expect(unsafe_code, reason = "call into attention.cpp, which hands over a new tensor")]
     // SAFETY: pointers are live tensors for the length of the call or null where that is allowed; shapes and kinds were
-    // checked; on success `out` is a fresh `at::Tensor*` that we own.
+    // checked, positions are there; on success `out` is a fresh `at::Tensor*` that we own.
     unsafe {
-        check(ffi::d2v_attention(pointer(qkv_bl3d), bias, heads, dropout.rate, dropout.key, &mut out))?;
+        check(ffi::d2v_attention(query, key_value, bias, positions, heads, rate, key, &mut out))?;
         Ok(Tensor::from_ptr(out.cast()))
     }
 }
@@ -170,7 +233,13 @@ mod tests {
                 });
                 for (what, bias) in [("none", None), ("shared", Some(&full)), ("of each sample", Some(&each))]
                 {
-                    let ours = run(|x, m| ours(x, h, m, Dropout { rate: 0.0, key: 0 }).unwrap(), &qkv, bias);
+                    let ours = run(
+                        |x, m| {
+                            ours(Queries::All { qkv_bl3d: x }, h, m, Dropout { rate: 0.0, key: 0 }).unwrap()
+                        },
+                        &qkv,
+                        bias,
+                    );
                     let theirs = run(composed(h), &qkv, bias);
                     let name = format!("{kind:?} [{b}, {l}, {h}, {e}], bias {what}");
                     assert!(difference(&ours.0, &theirs.0) < bound, "{name}: output");
@@ -178,6 +247,49 @@ mod tests {
                     if let (Some(ours), Some(theirs)) = (&ours.2, &theirs.2) {
                         assert!(difference(ours, theirs) < bound, "{name}: gradient of the bias");
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn chosen_queries_are_those_of_all_gathered() {
+        // Samples without a query, with one, and with more than a tile holds.
+        let (b, l, h, e) = (4, 700, 2, 8);
+        let d = h * e;
+        let mut chosen: Vec<i64> = vec![3];
+        chosen.extend((0..l).filter(|i| i % 7 != 2).map(|i| 2 * l + i));
+        chosen.extend([3 * l, 4 * l - 1]);
+        let positions_m = Tensor::from_slice(&chosen);
+        for (kind, bound) in [(Kind::Double, 1e-12), (Kind::Float, 5e-6)] {
+            let (qkv, shared, each) = seeded(&[8], || {
+                let random = |size: &[i64]| random(size, kind);
+                (random(&[b, l, 3 * d]), random(&[1, h, l, l]), random(&[b, h, l, l]))
+            });
+            for (what, bias) in [("none", None), ("shared", Some(&shared)), ("of each sample", Some(&each))] {
+                let dropout = Some(Dropout { rate: 0.2, key: 5 });
+                let all = run(
+                    |x, m| {
+                        let out = attention(x, h, m, dropout).unwrap();
+                        out.flatten(0, 1).index_select(0, &positions_m)
+                    },
+                    &qkv,
+                    bias,
+                );
+                let some = run(
+                    |x, m| {
+                        let query = x.narrow(2, 0, d).flatten(0, 1).index_select(0, &positions_m);
+                        let rest = x.narrow(2, d, 2 * d);
+                        assert!(takes_chosen(&rest, h, m), "{kind:?}, {what}");
+                        attention_of_chosen((&query, &positions_m), &rest, h, m, dropout).unwrap()
+                    },
+                    &qkv,
+                    bias,
+                );
+                assert!(difference(&some.0, &all.0) < bound, "{kind:?}, bias {what}: output");
+                assert!(difference(&some.1, &all.1) < bound, "{kind:?}, bias {what}: gradient of qkv");
+                if let (Some(some), Some(all)) = (&some.2, &all.2) {
+                    assert!(difference(some, all) < bound, "{kind:?}, bias {what}: gradient of the bias");
                 }
             }
         }
@@ -308,5 +420,17 @@ mod tests {
         assert!(attention(&qkv, 0, None, None).is_err(), "no heads");
         assert!(attention(&qkv, 2, Some(&zeros(&[1, 2, 5, 4])), None).is_err(), "bias of other positions");
         assert!(attention(&qkv, 2, None, Some(Dropout { rate: 1.0, key: 0 })).is_err(), "everything dropped");
+        let chosen = |positions: &[i64], key_value: &Tensor| {
+            let query = zeros(&[positions.len() as i64, 8]);
+            attention_of_chosen((&query, &Tensor::from_slice(positions)), key_value, 2, None, None)
+        };
+        let key_value = zeros(&[2, 5, 16]);
+        assert!(chosen(&[0, 9], &key_value).is_ok() && chosen(&[], &key_value).is_ok(), "within");
+        for outside in [[0, 10], [-1, 3], [4, 3]] {
+            let error = chosen(&outside, &key_value).unwrap_err().to_string();
+            assert!(error.contains("must ascend and lie within 2 x 5"), "{outside:?}: {error}");
+        }
+        assert!(chosen(&[0, 9], &qkv).is_err(), "keys of another width");
+        assert!(chosen(&[0, 9], &key_value.to_kind(Kind::Half)).is_err(), "another kind");
     }
 }

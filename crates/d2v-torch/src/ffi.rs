@@ -96,8 +96,10 @@ unsafe extern "C" {
         out: *mut *mut c_void,
     ) -> *mut c_char;
     pub(crate) fn d2v_attention(
-        qkv: *const c_void,
+        query: *const c_void,
+        key_value: *const c_void,
         bias: *const c_void,
+        positions: *const c_void,
         heads: i64,
         dropout: f64,
         key: u64,

@@ -2,7 +2,7 @@
 
 use crate::linear::Linear;
 use crate::{Pass, QkvBias, Result, TransformerConfig};
-use d2v_torch::attention::attention;
+use d2v_torch::attention::{attention, attention_of_chosen, takes_chosen};
 use d2v_torch::fused::{LinearMap, linear};
 use d2v_torch::{Init, Scope};
 use tch::Tensor;
@@ -66,7 +66,7 @@ impl Attention {
 
     /// Attends within each sequence `x_bld`; `mask` is added to the logits.
     ///
-    /// With `rows_m` (indices into the `B·L` positions) the output is computed and projected for those rows alone:
+    /// With `rows_m` (ascending indices into the `B·L` positions) the output is computed and projected for those rows alone:
     /// `[M, D]` instead of `[B, L, D]`.
     ///
     /// # Errors
@@ -78,21 +78,38 @@ impl Attention {
         rows_m: Option<&Tensor>,
         pass: Pass,
     ) -> Result<Tensor> {
-        let size = x_bld.size();
-        let (b, l, d) = (size[0], size[1], size[2]);
-        let qkv_bl3d = match &self.bias {
-            Bias::Full(bias) => linear(x_bld, LinearMap { weight: &self.qkv_weight, bias })?,
-            Bias::QueryValue { query, value } => {
-                let bias = &Tensor::cat(&[query, &query.zeros_like(), value], 0);
-                linear(x_bld, LinearMap { weight: &self.qkv_weight, bias })?
-            }
-        };
-        let mask = mask.map(|m| m.to_kind(qkv_bl3d.kind()));
+        let mask = mask.map(|m| m.to_kind(x_bld.kind()));
         let dropout = pass.attention_dropout(self.dropout, self.index);
+        let d = x_bld.size()[2];
+        if let Some(rows_m) = rows_m
+            && takes_chosen(x_bld, self.heads, mask.as_ref())
+        {
+            let query_md = self.part(&x_bld.flatten(0, 1).index_select(0, rows_m), 0, d)?;
+            let key_value_bl2d = self.part(x_bld, d, 2 * d)?;
+            let queries = (&query_md, rows_m);
+            let out_md = attention_of_chosen(queries, &key_value_bl2d, self.heads, mask.as_ref(), dropout)?;
+            return self.proj.forward(&out_md);
+        }
+        let qkv_bl3d = linear(x_bld, LinearMap { weight: &self.qkv_weight, bias: &self.qkv_bias() })?;
+        let mask = mask.map(|m| m.to_kind(qkv_bl3d.kind()));
         let out_bld = attention(&qkv_bl3d, self.heads, mask.as_ref(), dropout)?;
         match rows_m {
-            Some(rows_m) => self.proj.forward(&out_bld.view([b * l, d]).index_select(0, rows_m)),
+            Some(rows_m) => self.proj.forward(&out_bld.flatten(0, 1).index_select(0, rows_m)),
             None => self.proj.forward(&out_bld),
+        }
+    }
+
+    /// Rows `first..first + count` of the product of query, key and value.
+    fn part(&self, x: &Tensor, first: i64, count: i64) -> Result<Tensor> {
+        let (weight, bias) =
+            (self.qkv_weight.narrow(0, first, count), self.qkv_bias().narrow(0, first, count));
+        Ok(linear(x, LinearMap { weight: &weight, bias: &bias })?)
+    }
+
+    fn qkv_bias(&self) -> Tensor {
+        match &self.bias {
+            Bias::Full(bias) => bias.shallow_clone(),
+            Bias::QueryValue { query, value } => Tensor::cat(&[query, &query.zeros_like(), value], 0),
         }
     }
 }

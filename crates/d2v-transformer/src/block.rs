@@ -105,8 +105,8 @@ impl Block {
 
     /// Runs the block on `x_bld`; `mask` is added to the attention logits.
     ///
-    /// With `rows_m` (int64 indices into the `B·L` positions) everything after attention is computed for those rows
-    /// alone: the last block of a student whose other positions nobody reads.
+    /// With `rows_m` (ascending int64 indices into the `B·L` positions) everything but keys and values is computed for
+    /// those rows alone: the last block of a network whose other positions nobody reads.
     ///
     /// Pre-norm: `x += g1·attn(norm1(x)); x += g2·ffn(norm2(x))`. Post-norm: `x = norm1(x + attn(x));
     /// x = norm2(x + ffn(x))` (spec 2.1, 2.2).

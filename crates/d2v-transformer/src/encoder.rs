@@ -38,8 +38,8 @@ impl Intermediate {
 pub enum Wanted<'a> {
     /// All positions: `[B, L, D]`.
     All,
-    /// The rows at these int64 indices into the `B·L` positions (extra tokens counted): `[M, D]`. The last block
-    /// computes nothing else behind its attention; the result is that of [`Wanted::All`], gathered.
+    /// The rows at these ascending int64 indices into the `B·L` positions (extra tokens counted): `[M, D]`. The last
+    /// block computes keys and values of the others, and nothing else; the result is that of [`Wanted::All`], gathered.
     Rows(&'a Tensor),
 }
 
@@ -62,7 +62,7 @@ impl Intermediates<'_> {
         self.with_last(self.below_bld.iter().map(Tensor::shallow_clone), None)
     }
 
-    /// At the rows of these int64 indices into the `B·L` positions alone, `[M, D]` each, the lowest block first.
+    /// At the rows of these ascending int64 indices into the `B·L` positions alone, `[M, D]` each, the lowest block first.
     ///
     /// # Errors
     /// If memory is exhausted.
