@@ -2,6 +2,9 @@
 
 #pragma once
 
+#include <cstdlib>
+#include <cstring>
+
 // Inlined into each of the variants below, so that it is compiled for their processors.
 #define D2V_INLINE inline __attribute__((always_inline))
 
@@ -10,14 +13,21 @@
 #define D2V_AVX512 __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
 #define D2V_AVX2 __attribute__((target("avx2,fma")))
 
+// Whether D2V_VECTORS, a limit for trying what lesser processors take, allows vectors of this kind: `avx2` and `none`
+// do not allow all.
+inline bool vectors_allowed(const char* kind) {
+  const char* limit = std::getenv("D2V_VECTORS");
+  return !limit || std::strcmp(limit, "avx512") == 0 || std::strcmp(limit, kind) == 0;
+}
+
 template <typename Function>
 Function best_variant(Function avx512, Function avx2, Function baseline) {
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+  if (vectors_allowed("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl")) {
     return avx512;
   }
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? avx2 : baseline;
+  return vectors_allowed("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? avx2 : baseline;
 }
 
 #else

@@ -295,6 +295,20 @@ mod tests {
         }
     }
 
+    /// The kernels of processors with narrower vectors, in processes that may not use wider ones.
+    #[test]
+    fn lesser_processors_compute_the_same() {
+        for vectors in ["avx2", "none"] {
+            let tests = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["equals_the", "chosen_queries", "threads_do_not"])
+                .env("D2V_VECTORS", vectors)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&tests.stdout);
+            assert!(tests.status.success() && !said.contains(" 0 passed"), "{vectors}: {said}");
+        }
+    }
+
     #[test]
     fn keys_that_must_not_be_seen_change_nothing() {
         let (b, l, h, e) = (3, 9, 2, 4);
