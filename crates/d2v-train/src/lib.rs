@@ -29,6 +29,7 @@ mod log_line;
 pub mod machine;
 pub mod mask_strip;
 pub mod mask_text;
+mod masked_batch;
 pub mod masked_words;
 pub mod memory_estimate;
 pub mod metrics;

@@ -8,12 +8,12 @@
 //!
 //! [`ModalityEncoder`]: d2v_encoders::ModalityEncoder
 
+pub use crate::masked_batch::MaskedBatch;
 use crate::network::{FRONT_END, HEAD, ModelConfig, Network, POSITIONS, Student};
 use crate::optimizer::{Optimizer, OptimizerConfig};
 use crate::{Error, Result};
 use d2v_ema::{Ema, Fate, Rule};
 use d2v_encoders::Hidden;
-use d2v_masking::Mask;
 use d2v_targets::{LossConfig, Normalization, TargetRule, TopLayerAverage};
 use d2v_torch::{autocast, foreach, inference, seed};
 use d2v_transformer::{Intermediate, Intermediates, Pass, Wanted};
@@ -64,56 +64,6 @@ impl Objective {
     /// The rule that turns layers into targets.
     pub fn rule(&self) -> TopLayerAverage {
         TopLayerAverage { top_k: self.top_k, per_layer: self.per_layer, post: self.post }
-    }
-}
-
-/// A batch on the device, with the positions hidden from the student.
-pub struct MaskedBatch {
-    /// Raw input as the front end takes it.
-    pub input: Tensor,
-    /// What the student gets instead, where hiding is not all that was done to it; it shows already what is hidden.
-    pub student_input: Option<Tensor>,
-    /// Bool `[B, L]`, true = hidden.
-    pub mask_bl: Tensor,
-    /// Bool `[B, L]`, true = not real; absent: all is real.
-    pub padding_bl: Option<Tensor>,
-    /// Positions whose targets are predicted, int64 indices into the `B·L` positions, `[M]`: those that are hidden.
-    pub hidden_m: Tensor,
-}
-
-impl MaskedBatch {
-    /// Puts a mask drawn on the host beside its input.
-    pub fn new(input: Tensor, mask: &Mask, padding_bl: Option<Tensor>) -> MaskedBatch {
-        let device = input.device();
-        let mask_bl = Tensor::from_slice(mask.as_slice()).view([mask.rows() as i64, mask.len() as i64]);
-        let hidden_m = Tensor::from_slice(&mask.flat_hidden());
-        MaskedBatch {
-            input,
-            student_input: None,
-            mask_bl: mask_bl.to_device(device),
-            padding_bl,
-            hidden_m: hidden_m.to_device(device),
-        }
-    }
-
-    /// The same batch of other tensors, each made from its own by `place`: on another device, say.
-    ///
-    /// # Errors
-    /// Those of `place`.
-    pub fn try_map(&self, place: impl Fn(&Tensor) -> d2v_torch::Result<Tensor>) -> Result<MaskedBatch> {
-        let optional = |tensor: &Option<Tensor>| tensor.as_ref().map(&place).transpose();
-        Ok(MaskedBatch {
-            input: place(&self.input)?,
-            student_input: optional(&self.student_input)?,
-            mask_bl: place(&self.mask_bl)?,
-            padding_bl: optional(&self.padding_bl)?,
-            hidden_m: place(&self.hidden_m)?,
-        })
-    }
-
-    /// Number of predicted positions.
-    pub fn hidden(&self) -> i64 {
-        self.hidden_m.size()[0]
     }
 }
 
@@ -329,7 +279,7 @@ impl Learner {
             }
         };
         let tokens = network.front_end.tokens(&features, hidden, batch.padding_bl.as_ref(), pass)?;
-        let rows_m = token_rows(&batch.hidden_m, batch.mask_bl.size()[1], tokens.extra);
+        let rows_m = batch.token_rows(tokens.extra);
         let mut student_blocks = Vec::new();
         let mut keep = |index, block: Tensor| student_blocks.push((index, block));
         let watch: Option<&mut dyn FnMut(usize, Tensor)> = if view.observe { Some(&mut keep) } else { None };
@@ -401,19 +351,10 @@ pub(crate) fn hidden_layers(
     batch: &MaskedBatch,
     extra: i64,
 ) -> Result<Vec<Tensor>> {
-    let rows_m = token_rows(&batch.hidden_m, batch.mask_bl.size()[1], extra);
-    Ok(layers.at(&rows_m)?.iter().map(|layer| layer.unsqueeze(0)).collect())
+    Ok(layers.at(&batch.token_rows(extra))?.iter().map(|layer| layer.unsqueeze(0)).collect())
 }
 
 /// 1 where an update must not be made, else 0: loss or gradient is not finite.
 pub(crate) fn skip_flag(loss: &Tensor, norm: &Tensor) -> Tensor {
     (loss + norm).isfinite().logical_not().to_kind(Kind::Float)
-}
-
-/// Indices into `B·L` positions as indices into `B·(extra + L)` tokens.
-pub(crate) fn token_rows(position_m: &Tensor, positions: i64, extra: i64) -> Tensor {
-    if extra == 0 {
-        return position_m.shallow_clone();
-    }
-    position_m + (position_m.divide_scalar_mode(positions, "floor") + 1) * extra
 }

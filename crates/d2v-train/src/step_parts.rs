@@ -5,9 +5,7 @@
 
 use crate::Result;
 use crate::recipes::LearnerConfig;
-use crate::step::{
-    Averaged, Learner, MaskedBatch, StepSettings, hidden_layers, position_layers, skip_flag, token_rows,
-};
+use crate::step::{Averaged, Learner, MaskedBatch, StepSettings, hidden_layers, position_layers, skip_flag};
 use d2v_encoders::Hidden;
 use d2v_targets::TargetRule;
 use d2v_torch::{autocast, cuda, foreach, inference, seed};
@@ -165,7 +163,7 @@ fn loss_of(
     watch.lap(Part::Targets);
     let hidden = Hidden { mask_bl: &batch.mask_bl };
     let tokens = student.front_end.tokens(&features, Some(hidden), batch.padding_bl.as_ref(), pass)?;
-    let rows_m = token_rows(&batch.hidden_m, batch.mask_bl.size()[1], tokens.extra);
+    let rows_m = batch.token_rows(tokens.extra);
     watch.lap(Part::FrontEnd);
     let last_md = student.transformer.encode(&tokens, Wanted::Rows(&rows_m), pass, None)?;
     watch.lap(Part::Student);
