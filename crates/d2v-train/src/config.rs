@@ -228,7 +228,7 @@ impl RunConfig {
             .map_err(|bad| setting(&format!("collapse.{}", bad.key), &bad.value, bad.rule))?;
         self.model.encoder.validate()?;
         self.check_input()?;
-        self.batch()?;
+        self.micro_batch()?;
         Ok(())
     }
 
