@@ -258,9 +258,18 @@ fn every_shipped_configuration_is_valid() {
         let pace = Pace::new(config.samples_per_update(), 50_000).unwrap();
         config.schedules_at(pace).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let text = String::from_utf8(read(&file)).unwrap();
-        assert!(text.starts_with('#'), "{}: a comment says how to run it and what to expect", file.display());
-        for word in ["command", "hardware"] {
-            assert!(text.contains(&format!("#   {word}")), "{}: its head names the {word}", file.display());
+        let head = || text.lines().take_while(|line| line.starts_with('#'));
+        let told = |word: &str| {
+            let begin = format!("#   {word}  ");
+            head().any(|line| line.starts_with(&begin))
+        };
+        for word in ["command", "hardware", "time", "source"] {
+            assert!(told(word), "{}: its head has no line `{word}`", file.display());
         }
+        assert!(
+            told("result") || told("expected"),
+            "{}: its head says nothing of the outcome",
+            file.display()
+        );
     }
 }
