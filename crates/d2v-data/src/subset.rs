@@ -1,4 +1,4 @@
-//! A selection from a data set: a quick run on part of it, or the few labels of a few-label probe.
+//! A selection from a data set: the samples of some groups, or a few of them all.
 
 use crate::dataset::{Dataset, Ignored, RawSample};
 use crate::error::Error;
@@ -26,21 +26,6 @@ impl Subset {
     /// The samples whose index is wanted, in their order: those of some groups, say.
     pub fn filtered(whole: Arc<dyn Dataset>, wanted: impl FnMut(&usize) -> bool) -> Self {
         let indices = (0..whole.len()).filter(wanted).collect();
-        Self { whole, indices }
-    }
-
-    /// The first `per_class` samples of each class, by index; samples without a label are left out.
-    pub fn first_of_each_class(whole: Arc<dyn Dataset>, per_class: usize) -> Self {
-        let mut counts = vec![0; whole.classes().len()];
-        let indices = (0..whole.len())
-            .filter(|&index| {
-                let count = whole.label(index).and_then(|label| counts.get_mut(label as usize));
-                count.is_some_and(|count| {
-                    *count += 1;
-                    *count <= per_class
-                })
-            })
-            .collect();
         Self { whole, indices }
     }
 }
@@ -106,16 +91,6 @@ mod tests {
             assert_eq!((part.id(index), part.label(index)), (whole.id(from), whole.label(from)));
             assert_eq!(part.load(index).unwrap(), whole.load(from).unwrap());
         }
-    }
-
-    #[test]
-    fn takes_as_many_of_each_class() {
-        let part = Subset::first_of_each_class(whole(), 2);
-        let mut counts = vec![0; part.classes().len()];
-        for index in 0..part.len() {
-            counts[part.label(index).unwrap() as usize] += 1;
-        }
-        assert!(counts.iter().all(|&count| count == 2), "{counts:?}");
     }
 
     #[test]

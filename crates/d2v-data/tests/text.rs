@@ -147,16 +147,16 @@ fn the_cache_is_used_renewed_and_repaired() {
     let first = open();
     let expected = all_tokens(&first);
     let ids: Vec<u64> = (0..first.len()).map(|index| first.id(index)).collect();
-    assert_eq!((files("tokens").len(), files("tokenizer").len()), (1, 1));
+    assert_eq!((files("token-cache").len(), files("tokenizer").len()), (1, 1));
     assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 2, "no temporary file is left");
 
     // A second opening writes nothing.
-    let written = std::fs::metadata(&files("tokens")[0]).unwrap().modified().unwrap();
+    let written = std::fs::metadata(&files("token-cache")[0]).unwrap().modified().unwrap();
     assert_eq!(all_tokens(&open()), expected);
-    assert_eq!(std::fs::metadata(&files("tokens")[0]).unwrap().modified().unwrap(), written);
+    assert_eq!(std::fs::metadata(&files("token-cache")[0]).unwrap().modified().unwrap(), written);
 
     // Cut short and damaged files are made anew, which is told; the open data set still reads its own.
-    for (ending, keep) in [("tokens", 200), ("tokenizer", 100), ("tokens", 3)] {
+    for (ending, keep) in [("token-cache", 200), ("tokenizer", 100), ("token-cache", 3)] {
         let file = files(ending).remove(0);
         let bytes = std::fs::read(&file).unwrap();
         std::fs::remove_file(&file).unwrap();
@@ -171,8 +171,36 @@ fn the_cache_is_used_renewed_and_repaired() {
     // Other text, another key; ids are names and numbers only.
     std::fs::write(data.join("sea.train.txt"), TRAIN.repeat(21)).unwrap();
     let longer = open();
-    assert_eq!(files("tokens").len(), 2);
+    assert_eq!(files("token-cache").len(), 2);
     assert_eq!((0..ids.len()).map(|index| longer.id(index)).collect::<Vec<_>>(), ids);
+}
+
+#[test]
+fn a_cache_inside_the_data_is_not_read_as_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    // A name without a part: all files of a known ending are read.
+    std::fs::write(data.join("sea.txt"), TRAIN).unwrap();
+    let cache = data.join("cache");
+    let options = TextOptions { cache: Some(cache.clone()), ..TextOptions::default() };
+    let open = || open_text(data, Split::Train, &options).unwrap();
+    let first = open();
+    let again = open();
+    assert_eq!((all_tokens(&again), again.ignored().total()), (all_tokens(&first), 0));
+
+    // A cache with the ending of earlier versions is left out and told; text with this ending stays text.
+    let written = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
+    let written: Vec<_> =
+        written.filter(|path| path.extension().is_some_and(|ending| ending == "token-cache")).collect();
+    assert_eq!(written.len(), 1, "{written:?}");
+    let former = written[0].with_extension("tokens");
+    std::fs::rename(&written[0], &former).unwrap();
+    let again = open();
+    assert_eq!((again.ignored().total(), again.ignored().listed()[0].reason.as_str()), (1, "a token cache"));
+    assert_eq!(all_tokens(&again), all_tokens(&first));
+    std::fs::write(data.join("more.tokens"), "d2vtext is a word of this text .\n").unwrap();
+    assert!(open().len() > first.len());
+    assert!(open_text(&former, Split::Train, &options).is_err(), "a cache alone is no data");
 }
 
 #[test]

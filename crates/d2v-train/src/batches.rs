@@ -227,7 +227,7 @@ impl MaskedLoader {
             chosen => chosen,
         };
         let loader_config = LoaderConfig {
-            batch: config.batch()?,
+            batch: config.micro_batch()?,
             threads,
             seed: config.seed,
             queue: *queue,

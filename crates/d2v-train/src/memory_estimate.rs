@@ -43,7 +43,7 @@ impl MemoryEstimate {
         let length = config.longest_input();
         let positions = encoder.positions(length) as u64;
         let tokens = positions + encoder.extra_tokens() as u64;
-        let samples = config.samples_per_batch();
+        let samples = config.samples_per_micro_batch();
         let product_bytes = config.precision.kind().elt_size_in_bytes() as u64;
 
         let branches = if transformer.layer_scale.is_some() { 2 * d } else { 0 };
@@ -118,6 +118,7 @@ mod tests {
         assert_eq!((2 * one.activations, 2 * one.targets), (two.activations, two.targets));
         assert_eq!((one.parameters, one.gradients, one.moments, one.teacher), (4000, 4000, 8000, 3600));
         assert_eq!(two.total() - one.total(), one.activations + one.targets);
+        assert_eq!(estimate(&["train.batch_size=128", "train.accumulate=2"]), one, "a micro-batch at a time");
     }
 
     #[test]

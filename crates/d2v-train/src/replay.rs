@@ -96,4 +96,23 @@ mod tests {
             assert_eq!((&record["step"], &record["loss"]), (&7.into(), &"NaN".into()));
         }
     }
+
+    #[test]
+    fn an_update_in_micro_batches_has_the_samples_and_masks_of_the_whole_one() {
+        let update = |micro_batches: usize| {
+            let mut config = RecipeArgs::default().load().unwrap();
+            (config.train.batch_size, config.train.accumulate) = (Some(8), micro_batches);
+            let source = open_source(&config.data, Split::Train, None).unwrap();
+            load_again(&config, &source, Cursor::default()).unwrap()
+        };
+        let (whole, parts) = (update(1), update(2));
+        assert_eq!(parts.iter().map(|part| part.batch.len()).collect::<Vec<_>>(), [4, 4]);
+        let joined = |host: &[HostBatch], name: &str| {
+            let tensors = host.iter().map(|one| named(0, one).remove(&format!("0.{name}")).unwrap());
+            Tensor::cat(&tensors.collect::<Vec<_>>(), 0)
+        };
+        for name in ["input", "mask"] {
+            assert!(joined(&whole, name).equal(&joined(&parts, name)), "{name}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Text without labels as a data set: blocks of tokens, read in place from the cache.
 
-use super::cache::{Key, TokenFile, Writer, default_cache_folder, write, write_atomically};
+use super::cache::{CACHE_ENDING, Key, TokenFile, Writer, default_cache_folder, write, write_atomically};
 use super::error::TextError;
 use super::files::{Found, Kinds, TextFile, find};
 use super::options::TextOptions;
@@ -36,7 +36,7 @@ pub struct TextBlocks {
 ///
 /// A trained unit is learned from the train part, whichever part is opened. Text is tokenised on the first opening,
 /// and kept in `options.cache` under a key that covers the format, the tokenizer, the options, and path, size and time
-/// of change of each file. Files are streamed, so they may be larger than memory.
+/// of change of each file; the cache may lie inside the data. Files are streamed, so they may be larger than memory.
 ///
 /// # Errors
 /// If nothing is there or of no known kind, if no such part is in it, if a line is damaged or too long, if a setting is
@@ -73,7 +73,7 @@ pub fn open_text_with(
         identity.extend(format!("{:?}", tokenizer.specials()).bytes());
     }
     let key = key("tokens", &identity, options, &files)?;
-    let cache = folder.join(format!("{}.tokens", hex(&key)));
+    let cache = folder.join(format!("{}.{CACHE_ENDING}", hex(&key)));
     let tokens = match existing(&cache, &key, &mut ignored)? {
         Some(tokens) => tokens,
         None => {

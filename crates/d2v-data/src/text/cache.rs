@@ -26,6 +26,20 @@ use tempfile::NamedTempFile;
 const MAGIC: &[u8; 8] = b"d2vtext\x01";
 const HEADER_BYTES: usize = 8 + 32 + 3 * 8 + 32;
 
+/// The ending of a cache file: none that text has, as the cache may lie beside the data.
+pub(super) const CACHE_ENDING: &str = "token-cache";
+/// The ending that it once had, which text may have, too.
+const FORMER_ENDING: &str = "tokens";
+
+/// Whether a file is a cache under its former ending; one that cannot be read is not.
+pub(super) fn is_former_cache(path: &Path) -> bool {
+    let begins_like_one = || {
+        let mut begin = [0; MAGIC.len()];
+        File::open(path).and_then(|mut file| file.read_exact(&mut begin)).is_ok() && begin == *MAGIC
+    };
+    path.extension().is_some_and(|ending| ending == FORMER_ENDING) && begins_like_one()
+}
+
 /// What tokens are made from, as 32 bytes.
 pub(super) type Key = [u8; 32];
 

@@ -1,5 +1,6 @@
 //! Which files of text there are, of which kind, and to which part of the data each belongs.
 
+use super::cache::is_former_cache;
 use super::error::TextError;
 use crate::dataset::{Ignored, Split};
 use crate::error::Error;
@@ -117,11 +118,13 @@ pub(super) fn find(path: &Path, kinds: Kinds) -> Result<Found, Error> {
 impl Found {
     fn add(&mut self, path: PathBuf, name: String, kinds: Kinds) -> bool {
         let Some((format, compression)) = kinds.of_name(&name) else { return false };
-        if path.is_file() {
+        if !path.is_file() {
+            self.ignored.add(name, "not a regular file");
+        } else if is_former_cache(&path) {
+            self.ignored.add(name, "a token cache");
+        } else {
             let part = part_of_name(&name);
             self.files.push(TextFile { path, name, format, compression, part });
-        } else {
-            self.ignored.add(name, "not a regular file");
         }
         true
     }

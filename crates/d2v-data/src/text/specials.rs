@@ -86,14 +86,29 @@ impl SpecialNames {
         [begin, pad, end, unknown, mask].map(Option::as_deref)
     }
 
-    /// Finds the special tokens of a tokenizer, and adds a mask and padding that are named and not there.
-    pub(super) fn find(&self, inner: &mut tokenizers::Tokenizer, file: &str) -> Result<Specials, Error> {
-        let ids = if self.is_empty() { find_family(inner, file)? } else { self.find_named(inner, file)? };
+    /// Finds the special tokens of a tokenizer, and adds a mask and padding that are named and not there; also returns
+    /// the keys of those added.
+    pub(super) fn find(
+        &self,
+        inner: &mut tokenizers::Tokenizer,
+        file: &str,
+    ) -> Result<(Specials, Vec<&'static str>), Error> {
+        let mut added = Vec::new();
+        let ids = if self.is_empty() {
+            find_family(inner, file)?
+        } else {
+            self.find_named(inner, file, &mut added)?
+        };
         let [bos, pad, eos, unk, mask] = ids;
-        Ok(Specials { bos, pad, eos, unk, mask })
+        Ok((Specials { bos, pad, eos, unk, mask }, added))
     }
 
-    fn find_named(&self, inner: &mut tokenizers::Tokenizer, file: &str) -> Result<[u32; 5], Error> {
+    fn find_named(
+        &self,
+        inner: &mut tokenizers::Tokenizer,
+        file: &str,
+        added: &mut Vec<&'static str>,
+    ) -> Result<[u32; 5], Error> {
         let mut ids = [0; 5];
         let mut missing = Vec::new();
         for (at, named) in self.in_order().into_iter().enumerate() {
@@ -104,7 +119,10 @@ impl SpecialNames {
             };
             ids[at] = match (found, named) {
                 (Some(id), _) => id,
-                (None, Some(token)) if OWN.contains(&at) => add(inner, token, file)?,
+                (None, Some(token)) if OWN.contains(&at) => {
+                    added.push(KEYS[at]);
+                    add(inner, token, file)?
+                }
                 (None, Some(token)) => {
                     let (name, key, token) = (file.into(), KEYS[at], token.into());
                     return Err(TextError::NoSuchSpecial { name, key, token }.into());
@@ -197,6 +215,7 @@ mod tests {
         let tokenizer = Tokenizer::from_json_with(&json, "t.json", &names(GPT2)).unwrap();
         let expected = Specials { bos: 0, pad: 3, eos: 0, unk: 0, mask: 4 };
         assert_eq!((tokenizer.specials(), tokenizer.vocabulary_size()), (expected, 5));
+        assert_eq!(tokenizer.added_specials(), ["pad", "mask"]);
         // Special tokens never come from text.
         assert_eq!(tokenizer.encode("b a <mask> <pad> c").unwrap(), [2, 1, 0, 0, 0]);
         assert_eq!(tokenizer.token_text(4).as_deref(), Some("<mask>"));
@@ -204,6 +223,7 @@ mod tests {
         let written = tokenizer.to_json().unwrap();
         let again = Tokenizer::from_json_with(&written, "t.json", tokenizer.special_names()).unwrap();
         assert_eq!((again.specials(), again.vocabulary_size()), (expected, 5));
+        assert_eq!(again.added_specials(), [""; 0]);
         assert!(again.to_json().unwrap() == written);
     }
 

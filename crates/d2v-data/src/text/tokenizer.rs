@@ -19,6 +19,7 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     specials: Specials,
     names: SpecialNames,
+    added_specials: Vec<&'static str>,
     vocabulary_size: usize,
     edges: WordEdges,
     byte_ids: Option<ByteIds>,
@@ -105,10 +106,11 @@ impl Tokenizer {
             let limit = Self::MAX_VOCABULARY;
             return Err(unusable(format!("its ids reach {vocabulary_size}, the limit is {limit}")));
         }
-        let specials = specials?;
+        let (specials, added_specials) = specials?;
         let edges = WordEdges::new(&inner, &vocabulary, vocabulary_size, specials);
         let byte_ids = ByteIds::of(&inner, &vocabulary);
-        Ok(Self { inner, specials, names: names.clone(), vocabulary_size, edges, byte_ids })
+        let names = names.clone();
+        Ok(Self { inner, specials, names, added_specials, vocabulary_size, edges, byte_ids })
     }
 
     /// The bytes of a `tokenizer.json`, the same for equal tokenizers.
@@ -175,6 +177,11 @@ impl Tokenizer {
     /// [`to_json`](Self::to_json) writes does not say them.
     pub fn special_names(&self) -> &SpecialNames {
         &self.names
+    }
+
+    /// The keys of [`SpecialNames`] whose tokens the file lacked, so that they are new ones behind its vocabulary.
+    pub fn added_specials(&self) -> &[&'static str] {
+        &self.added_specials
     }
 
     /// The number of rows that an embedding needs: the largest id and one.

@@ -144,12 +144,7 @@ fn blocks_of_v2_on_grids_are_the_references() {
     for (name, entry) in REFERENCE["blocks_v2_grid"].as_object().unwrap() {
         let side = setting(entry, "grid") as usize;
         let positions = Positions::Grid { height: side, width: side };
-        let config = BlocksV2Config {
-            mask_prob: setting(entry, "mask_prob"),
-            mask_length: setting(entry, "mask_length") as usize,
-            mask_prob_adjust: setting(entry, "mask_prob_adjust"),
-            ..BlocksV2Config::image_base()
-        };
+        let config = blocks_v2(entry, BlocksV2Config::image_base());
         let mask = sample(&MaskConfig::BlocksV2(config.clone()), positions, 4000);
         check_cells(name, &mask, entry, side);
         let windows = Estimate::mean((0..mask.rows()).map(|row| visible_windows(mask.row(row), side) as f64));
@@ -157,6 +152,16 @@ fn blocks_of_v2_on_grids_are_the_references() {
         check(&format!("{name}, visible windows of 3 x 3"), windows, theirs);
         let as_laid = MaskConfig::BlocksV2(BlocksV2Config { count: BlockCount::AsLaid, ..config });
         check_as_laid(name, &sample(&as_laid, positions, 4000), entry);
+    }
+}
+
+/// The recipe with the settings of an entry.
+fn blocks_v2(entry: &Value, recipe: BlocksV2Config) -> BlocksV2Config {
+    BlocksV2Config {
+        mask_prob: setting(entry, "mask_prob"),
+        mask_length: setting(entry, "mask_length") as usize,
+        mask_prob_adjust: setting(entry, "mask_prob_adjust"),
+        ..recipe
     }
 }
 
@@ -169,12 +174,7 @@ fn check_as_laid(name: &str, mask: &Mask, entry: &Value) {
 fn blocks_of_v2_on_lines_are_the_references() {
     for (name, entry) in REFERENCE["blocks_v2_line"].as_object().unwrap() {
         let positions = Positions::Line { len: setting(entry, "T") as usize };
-        let config = BlocksV2Config {
-            mask_prob: setting(entry, "mask_prob"),
-            mask_length: setting(entry, "mask_length") as usize,
-            mask_prob_adjust: setting(entry, "mask_prob_adjust"),
-            ..BlocksV2Config::audio_base()
-        };
+        let config = blocks_v2(entry, BlocksV2Config::audio_base());
         let mask = sample(&MaskConfig::BlocksV2(config.clone()), positions, 3000);
         let count = entry["masked_count"]["mean"].as_f64().unwrap() as usize;
         assert!((0..mask.rows()).all(|row| mask.hidden_count(row) == count), "{name}: exactly {count}");

@@ -239,7 +239,7 @@ fn flops(config: &RunConfig) -> anyhow::Result<Flops> {
     let length = config.longest_input();
     let mask = Masks::new(config, None)?.preview(0, &ids, length)?;
     let hidden_share = mask.hidden_fraction();
-    let samples = config.samples_per_batch() * config.train.accumulate as u64;
+    let samples = config.samples_per_update();
     let hidden = (samples as f64 * mask.len() as f64 * hidden_share).round() as u64;
     let step = StepFlops::of(config, samples, length, hidden);
     let StepFlops { front_end, teacher, student, head } = step;

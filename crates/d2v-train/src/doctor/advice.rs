@@ -105,7 +105,7 @@ fn memory(facts: &Facts) -> Finding {
     let text = format!("{} of {} available", show(facts.available_memory_bytes), show(facts.memory_bytes));
     let little = facts.available_memory_bytes.is_some_and(|bytes| bytes < LITTLE_MEMORY_BYTES);
     let repair =
-        little.then(|| "end other programs, or lower train.batch_size and raise train.accumulate".into());
+        little.then(|| "end other programs, or raise train.accumulate: smaller micro-batches".into());
     Finding { subject: "memory", text, repair }
 }
 
@@ -222,7 +222,7 @@ mod tests {
         check(|f| f.libtorch_threads = 1, "threads", "threads=4");
         check(|f| f.libtorch_parts.openmp = false, "libtorch", "xtask setup");
         check(|f| f.environment = vec![("ATEN_CPU_CAPABILITY".into(), "avx2".into())], "processor", "unset");
-        check(|f| f.available_memory_bytes = Some(1 << 30), "memory", "batch_size");
+        check(|f| f.available_memory_bytes = Some(1 << 30), "memory", "train.accumulate");
         check(|f| f.free_disk_bytes = Some(1 << 30), "disk", "--out");
         let slow = Speed { f32_gflops: 3.0, bf16_gflops: 1.0, copy_gb_per_s: 1.0 };
         check(|f| f.speed = Some(slow), "speed", "does not pay");

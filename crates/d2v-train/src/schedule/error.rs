@@ -26,7 +26,7 @@ pub enum ScheduleError {
     /// An update would take no sample, or more than an epoch has.
     #[error(
         "{samples_per_step} samples per step cannot be drawn from {samples_per_epoch} per epoch: a step takes at least 1 sample and \
-         at most one epoch; change the batch size or the accumulation, or use more data"
+         at most one epoch; change the batch, or use more data"
     )]
     Pace {
         /// Samples that one update takes, over all micro-batches.

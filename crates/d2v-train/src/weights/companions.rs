@@ -14,7 +14,7 @@ use std::path::Path;
 pub(super) const PROCESSOR: &str = "preprocessor_config.json";
 /// Text.
 pub(super) const TOKENIZER: &str = "tokenizer.json";
-const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// Files by name.
 pub(super) type Companions = BTreeMap<String, Vec<u8>>;

@@ -90,6 +90,14 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// What stands beside a tokenizer does not fit it.
+    #[error("{path}: {problem}; mend that file or remove it", path = path.display())]
+    SpecialTokens {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// From the files.
     #[error(transparent)]
     File(#[from] d2v_weights::Error),
@@ -100,7 +108,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Error::File(d2v_weights::Error::Io { .. }) => Exit::Failed,
-            Error::File(_) | Error::Record { .. } => Exit::Data,
+            Error::File(_) | Error::Record { .. } | Error::SpecialTokens { .. } => Exit::Data,
             _ => Exit::Usage,
         }
     }

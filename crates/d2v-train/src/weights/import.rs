@@ -3,11 +3,11 @@
 use super::companions::{self, TOKENIZER};
 use super::configure::{Beyond, configure};
 use super::convert::parameters;
-use super::{Error, Of};
+use super::{Error, Of, special_tokens};
 use crate::Result;
 use crate::config::RunConfig;
 use crate::sources::resolve;
-use d2v_data::{TextUnit, Tokenizer};
+use d2v_data::{SpecialNames, TextUnit, Tokenizer};
 use d2v_encoders::{EncoderConfig, TokenIds};
 use d2v_masking::MaskConfig;
 use d2v_torch::Parameters;
@@ -61,11 +61,11 @@ fn with_recipe(
     let tokenizer = match &model.description {
         Description::Text(_) => Some(match model.companions.get(TOKENIZER) {
             Some(json) => {
-                let name = folder.join(TOKENIZER).display().to_string();
-                match &config.data.text.unit {
-                    TextUnit::File { specials, .. } => Tokenizer::from_json_with(json, &name, specials)?,
-                    _ => Tokenizer::from_json(json, &name)?,
-                }
+                let own = match &config.data.text.unit {
+                    TextUnit::File { specials, .. } => specials.clone(),
+                    _ => SpecialNames::default(),
+                };
+                special_tokens::tokenizer(json, folder, &model.companions, &own)?
             }
             None => tokenizer_of(&config, folder)?,
         }),

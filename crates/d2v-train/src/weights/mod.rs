@@ -5,6 +5,7 @@
 //! - `describe`, `configure`: a network's settings to a description, and back.
 //! - `convert`: tensors in files to tensors in networks, and back.
 //! - `companions`: what goes beside the weights: how inputs are made.
+//! - `special_tokens`: what the files beside a tokenizer call its special tokens.
 //! - `adopt`: weights into a network, name by name.
 //! - `export`: a run to a folder of transformers.
 //! - `import`, `starting_point`: weights from elsewhere to a run folder at step 0.
@@ -19,6 +20,7 @@ mod error;
 mod export;
 mod import;
 mod init;
+mod special_tokens;
 mod starting_point;
 
 pub use adopt::adopt;

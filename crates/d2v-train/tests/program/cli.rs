@@ -33,6 +33,8 @@ fn mistakes_of_usage_end_with_2_and_name_the_way_out() {
 fn settings_out_of_range_end_with_2_and_name_the_key() {
     let check_setting = |setting: &str, key: &str| check(&["--set", setting], 2, &[key]);
     check_setting("train.batch_size=0", "train.batch_size");
+    check_setting("train.accumulate=0", "train.accumulate");
+    check_setting("train.accumulate=3", "train.batch_size = 8: is the batch of an update");
     check_setting("train.length={ steps = 0 }", "the run has 0 steps");
     check_setting("model.transformer.heads=5", "heads");
     check_setting("model.encoder.image_size=20", "data.transform.geometry.size_px");
@@ -253,12 +255,21 @@ fn every_shipped_configuration_is_valid() {
         let config: RunConfig =
             settings::load(&Source::read(&file).unwrap(), &[]).unwrap_or_else(|e| panic!("{e}"));
         config.validate().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let pace = Pace::new(config.samples_per_batch() * config.train.accumulate as u64, 50_000).unwrap();
+        let pace = Pace::new(config.samples_per_update(), 50_000).unwrap();
         config.schedules_at(pace).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let text = String::from_utf8(read(&file)).unwrap();
-        assert!(text.starts_with('#'), "{}: a comment says how to run it and what to expect", file.display());
-        for word in ["command", "hardware"] {
-            assert!(text.contains(&format!("#   {word}")), "{}: its head names the {word}", file.display());
+        let head = || text.lines().take_while(|line| line.starts_with('#'));
+        let told = |word: &str| {
+            let begin = format!("#   {word}  ");
+            head().any(|line| line.starts_with(&begin))
+        };
+        for word in ["command", "hardware", "time", "source"] {
+            assert!(told(word), "{}: its head has no line `{word}`", file.display());
         }
+        assert!(
+            told("result") || told("expected"),
+            "{}: its head says nothing of the outcome",
+            file.display()
+        );
     }
 }

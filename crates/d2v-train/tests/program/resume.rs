@@ -7,9 +7,15 @@ use std::time::{Duration, Instant};
 
 /// Kills in [`killed_at_any_moment`], unless `D2V_KILLS` says another number.
 const KILLS: u64 = 5;
-/// Updates of so many micro-batches that one takes far longer than two signals or another start of the program.
-const LONG_UPDATES: [&str; 4] =
-    ["--set", "train.accumulate=4000", "--set", "data.synthetic.train_images=40000"];
+/// Updates of so many micro-batches of 8 that one takes far longer than two signals or another start of the program.
+const LONG_UPDATES: [&str; 6] = [
+    "--set",
+    "train.accumulate=4000",
+    "--set",
+    "train.batch_size=32000",
+    "--set",
+    "data.synthetic.train_images=40000",
+];
 
 /// The run that all others here are compared with: never interrupted.
 fn uninterrupted() -> &'static TinyRun {
@@ -111,14 +117,36 @@ fn a_second_signal_ends_at_once() {
 #[test]
 fn a_signal_during_the_last_update_has_nothing_to_stop() {
     let run = TinyRun::new();
-    let last =
-        ["--steps", "1", "--set", "train.accumulate=1000", "--set", "data.synthetic.train_images=10000"];
+    let last = [
+        &["--steps", "1", "--set", "train.accumulate=1000", "--set", "train.batch_size=8000"][..],
+        &["--set", "data.synthetic.train_images=10000"],
+    ]
+    .concat();
     let mut running = run.start(&last);
     assert!(running.wait_until("the start", || run.out().join("metrics.jsonl").exists()), "ended early");
     running.signal("INT");
     assert_eq!(run.logged_step(), 0, "the update is over already: make it longer");
     assert_eq!(running.end().code(), Some(0), "the run is complete");
     assert_eq!(run.checkpoints(), [1]);
+}
+
+#[test]
+fn micro_batches_change_rounding_alone() {
+    let still = ["dropout", "attention_dropout", "drop_path", "layer_drop"]
+        .map(|key| format!("model.transformer.{key}=0"));
+    let common = ["--steps", "10", "--set", "train.log_every_steps=1"];
+    let arguments: Vec<&str> =
+        common.into_iter().chain(still.iter().flat_map(|setting| ["--set", setting])).collect();
+    let losses = |accumulate: &str| {
+        let run = TinyRun::new();
+        run.run(&[&arguments[..], &["--set", accumulate]].concat(), 0);
+        run.metrics().iter().map(|line| line["loss"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    let (whole, split) = (losses("train.accumulate=1"), losses("train.accumulate=2"));
+    assert_eq!((whole.len(), split.len()), (10, 10));
+    for (whole, split) in whole.iter().zip(&split) {
+        assert!((whole - split).abs() < 1e-4 * whole, "{whole} and {split}");
+    }
 }
 
 #[test]

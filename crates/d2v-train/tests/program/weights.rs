@@ -191,6 +191,33 @@ fn text_goes_out_and_in() {
 }
 
 #[test]
+fn special_tokens_have_the_names_that_the_folder_states() {
+    let place = Place::new();
+    place.train(&TEXT);
+    place.run(&["export", "--run", "run", "--format", "hf", "--out", "hf"], 0);
+    let replace = |file: &str, from: &str, to: &str| {
+        let path = place.path("hf").join(file);
+        let text = String::from_utf8(read(&path)).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(path, text.replace(from, to)).unwrap();
+    };
+    replace("tokenizer.json", "<mask>", "(hidden)");
+    replace("tokenizer_config.json", "<mask>", "(hidden)");
+    let import = |out: &str, code| {
+        place.run(&["import", "hf", "--format", "hf", "--config", "run/config.toml", "--out", out], code)
+    };
+    import("imported", 0);
+    let config = String::from_utf8(read(&place.path("imported/config.toml"))).unwrap();
+    assert!(config.contains("mask = \"(hidden)\"") && config.contains("begin = \"<s>\""), "{config}");
+    assert!(place.features("run") == place.features("imported"), "features");
+
+    replace("tokenizer_config.json", "(hidden)", "(gone)");
+    let said = import("other", 3);
+    assert!(said.contains("tokenizer_config.json: `mask_token` is \"(gone)\""), "{said}");
+    assert!(!place.path("other").exists(), "{said}");
+}
+
+#[test]
 fn a_run_from_weights_is_resumed_without_them() {
     let source = TinyRun::new();
     source.run(&["--steps", "4"], 0);

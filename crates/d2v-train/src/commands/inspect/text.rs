@@ -55,7 +55,7 @@ pub(super) fn text(inspection: &Inspection) -> anyhow::Result<String> {
     text += &format!(
         "# Expected memory, micro-batches of {}\n\n{}\n\
          Not counted: libtorch itself, loaded samples, buffers of single operations.\n\n",
-        config.samples_per_batch(),
+        config.samples_per_micro_batch(),
         table(&["part", "size", "share"], &rows)
     );
     text += &schedule_text(inspection);
