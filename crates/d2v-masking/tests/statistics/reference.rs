@@ -144,7 +144,7 @@ fn blocks_of_v2_on_grids_are_the_references() {
     for (name, entry) in REFERENCE["blocks_v2_grid"].as_object().unwrap() {
         let side = setting(entry, "grid") as usize;
         let positions = Positions::Grid { height: side, width: side };
-        let config = blocks_v2(entry, BlocksV2Config::image_base());
+        let config = blocks_v2(entry, &BlocksV2Config::image_base());
         let mask = sample(&MaskConfig::BlocksV2(config.clone()), positions, 4000);
         check_cells(name, &mask, entry, side);
         let windows = Estimate::mean((0..mask.rows()).map(|row| visible_windows(mask.row(row), side) as f64));
@@ -156,12 +156,12 @@ fn blocks_of_v2_on_grids_are_the_references() {
 }
 
 /// The recipe with the settings of an entry.
-fn blocks_v2(entry: &Value, recipe: BlocksV2Config) -> BlocksV2Config {
+fn blocks_v2(entry: &Value, recipe: &BlocksV2Config) -> BlocksV2Config {
     BlocksV2Config {
         mask_prob: setting(entry, "mask_prob"),
         mask_length: setting(entry, "mask_length") as usize,
         mask_prob_adjust: setting(entry, "mask_prob_adjust"),
-        ..recipe
+        ..recipe.clone()
     }
 }
 
@@ -174,7 +174,7 @@ fn check_as_laid(name: &str, mask: &Mask, entry: &Value) {
 fn blocks_of_v2_on_lines_are_the_references() {
     for (name, entry) in REFERENCE["blocks_v2_line"].as_object().unwrap() {
         let positions = Positions::Line { len: setting(entry, "T") as usize };
-        let config = blocks_v2(entry, BlocksV2Config::audio_base());
+        let config = blocks_v2(entry, &BlocksV2Config::audio_base());
         let mask = sample(&MaskConfig::BlocksV2(config.clone()), positions, 3000);
         let count = entry["masked_count"]["mean"].as_f64().unwrap() as usize;
         assert!((0..mask.rows()).all(|row| mask.hidden_count(row) == count), "{name}: exactly {count}");
